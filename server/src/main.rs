@@ -1,0 +1,3 @@
+//! The `ringmain` binary: no subcommand runs the broker.
+
+fn main() {}

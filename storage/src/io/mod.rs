@@ -1,0 +1,107 @@
+//! The one seam between the engine and the world: files, tasks, time. Everything above it is
+//! generic over [`Io`], so that one seed gives one trace under the simulated disk.
+//! All of it lives on one shard's thread; nothing here is `Send`.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::TimestampMs;
+
+/// Grain of direct I/O here: positions, sizes and addresses are multiples of it.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Why an I/O call failed. `operation` and `path` make the message complete for an operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {path}: {source}", path = path.display())]
+pub struct IoError {
+    /// The operation, as a verb: `write`, `sync`, `open`.
+    pub operation: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the kernel (or the simulated disk) said.
+    pub source: std::io::Error,
+}
+
+/// How a file is opened for direct I/O.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenHow {
+    /// It exists; read only.
+    Read,
+    /// It exists; read and write.
+    ReadWrite,
+    /// It must not exist; made, read and write. Its directory entry is durable only after `sync_directory`.
+    Create,
+}
+
+/// Files, tasks and time of one shard. Cheap to clone.
+pub trait Io: Clone + 'static {
+    /// An open file.
+    type File: IoFile;
+
+    /// Opens `path` for direct I/O.
+    fn open(&self, path: &Path, how: OpenHow) -> impl Future<Output = Result<Self::File, IoError>>;
+    /// Makes a directory and its parents; the entries are durable on return.
+    fn create_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
+    /// Names (not paths) in a directory, sorted. `NotFound` if there is none.
+    fn list_directory(&self, path: &Path) -> impl Future<Output = Result<Vec<String>, IoError>>;
+    /// Makes creations, renames and removals in `path` durable.
+    fn sync_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
+    /// Renames a file or directory; durable after both directories are synced.
+    fn rename(&self, from: &Path, to: &Path) -> impl Future<Output = Result<(), IoError>>;
+    /// Removes a file; durable after its directory is synced.
+    fn remove_file(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
+    /// Removes a directory and all in it; durable after its parent is synced.
+    fn remove_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
+    /// The whole of a small file (checkpoints, indexes), at most `size_max` bytes, else an error.
+    fn read_file(&self, path: &Path, size_max: usize) -> impl Future<Output = Result<Vec<u8>, IoError>>;
+    /// Replaces a small file atomically: temporary file, sync, rename, directory sync. Durable on return.
+    fn replace_file(&self, path: &Path, content: Vec<u8>) -> impl Future<Output = Result<(), IoError>>;
+
+    /// Runs a task on this shard, detached.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// Completes after `duration`.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// Monotonic time since some fixed moment.
+    fn now(&self) -> Duration;
+    /// Wall-clock time.
+    fn wall_clock(&self) -> TimestampMs;
+}
+
+/// An open file. Clones share the descriptor, which closes with the last of them.
+/// A write whose future is dropped may still land: the buffer is kept until it has.
+pub trait IoFile: Clone + 'static {
+    /// Where it was opened.
+    fn path(&self) -> &Path;
+    /// Reads up to `size` bytes at `position`, both multiples of [`BLOCK_BYTES`]; shorter at the end of the file.
+    fn read_at(&self, position: u64, size: usize) -> impl Future<Output = Result<AlignedBuffer, IoError>>;
+    /// Writes the whole buffer (`len` a multiple of [`BLOCK_BYTES`]) at an aligned position. Not durable until
+    /// `sync`. The buffer comes back for reuse.
+    fn write_at(
+        &self,
+        buffer: AlignedBuffer,
+        position: u64,
+    ) -> impl Future<Output = Result<AlignedBuffer, IoError>>;
+    /// Writes like `write_at`; on return the bytes are on stable media (`RWF_DSYNC`).
+    fn write_durable_at(
+        &self,
+        buffer: AlignedBuffer,
+        position: u64,
+    ) -> impl Future<Output = Result<AlignedBuffer, IoError>>;
+    /// Makes every completed write, and the size needed to read it, durable (`fdatasync`).
+    fn sync(&self) -> impl Future<Output = Result<(), IoError>>;
+    /// Sets the length; durable after `sync`.
+    fn truncate(&self, size: u64) -> impl Future<Output = Result<(), IoError>>;
+    /// Allocates blocks for `[position, position + size)` without changing the length (`FALLOC_FL_KEEP_SIZE`).
+    fn allocate(&self, position: u64, size: u64) -> impl Future<Output = Result<(), IoError>>;
+    /// The file's length now.
+    fn size(&self) -> impl Future<Output = Result<u64, IoError>>;
+    /// A second, buffered (not O_DIRECT), read-only descriptor of the same file for `sendfile`; opened once and
+    /// shared. The simulated disk has none.
+    fn send_descriptor(&self) -> impl Future<Output = Result<Option<Arc<OwnedFd>>, IoError>>;
+}
+
+pub use buffer::AlignedBuffer;
+mod buffer;

@@ -1,0 +1,1 @@
+//! Helpers for black-box tests over the running binary; imports nothing of ours.
