@@ -2,5 +2,10 @@
 //! the bytes that go over the wire, and the recovery that brings both together after a crash.
 //! No network and no API versions are known here.
 
+pub mod config;
+pub mod error;
 pub mod io;
+pub mod log;
+pub mod manager;
+pub mod segment;
 pub mod types;

@@ -1,0 +1,103 @@
+//! What the engine lets its caller choose, for the whole store and for one log.
+//! Names and defaults of [`LogConfig`] are Kafka's; parsing of configuration files lives elsewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Limits and places of one store: one shard on one log directory.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where the partitions' folders and `ringmain.journal/` stand.
+    pub log_dir: PathBuf,
+    /// Length of one journal file. A frame never crosses files, so the largest batch must fit into one.
+    pub journal_file_bytes: u64,
+    /// Files the ring starts with, at least two: one is written while the other is emptied.
+    pub journal_files: usize,
+    /// Files the ring may grow to while segments are slower than appends; past it appends wait.
+    pub journal_files_max: usize,
+    /// Payload gathered into one frame, unless a single batch is larger. 1 MiB: larger single writes cost
+    /// latency and gain nothing.
+    pub group_bytes_max: usize,
+    /// Recent batches kept in memory, over all logs. Half of it may be bytes that no segment holds yet.
+    pub tail_cache_bytes: usize,
+    /// A log's unwritten bytes from which they go to its segment without waiting for the journal's need.
+    pub write_behind_bytes: u64,
+    /// Pending bytes below which a log is journalled again instead of written, at most `carry_laps_max` times.
+    pub carry_bytes_max: u64,
+    /// How often small pending bytes are carried before they are written after all.
+    pub carry_laps_max: u32,
+    /// How long the journal is idle before an empty frame vouches for the last group.
+    pub vouch_after: Duration,
+}
+
+impl StoreConfig {
+    /// The defaults for a store in `log_dir`.
+    pub fn new(log_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            log_dir: log_dir.into(),
+            journal_file_bytes: 32 << 20,
+            journal_files: 2,
+            journal_files_max: 16,
+            group_bytes_max: 1 << 20,
+            tail_cache_bytes: 256 << 20,
+            write_behind_bytes: 1 << 20,
+            carry_bytes_max: 16 << 10,
+            carry_laps_max: 4,
+            vouch_after: Duration::from_millis(100),
+        }
+    }
+
+    /// Bytes that may wait for their segment: appends past it wait for room.
+    pub fn dirty_bytes_max(&self) -> usize {
+        (self.tail_cache_bytes / 2).min(512 << 20)
+    }
+}
+
+/// Whose clock a record's timestamp is (`message.timestamp.type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    CreateTime,
+    /// The broker's, at append.
+    LogAppendTime,
+}
+
+/// Settings of one log; the names are Kafka's topic configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment that would grow past it is sealed first.
+    pub segment_bytes: u64,
+    /// `segment.ms`: a segment whose first record is older is sealed at the next append.
+    pub segment_ms: i64,
+    /// `index.interval.bytes`: distance between entries of the sparse indexes.
+    pub index_interval_bytes: u64,
+    /// `retention.ms`; negative: without limit.
+    pub retention_ms: i64,
+    /// `retention.bytes`; negative: without limit.
+    pub retention_bytes: i64,
+    /// `max.message.bytes`: the largest batch.
+    pub max_message_bytes: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// Whether `cleanup.policy` contains `delete`; only then retention removes segments.
+    pub cleanup_delete: bool,
+    /// How long an idle producer's state is kept (`producer.id.expiration.ms`).
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 604_800_000,
+            index_interval_bytes: 4096,
+            retention_ms: 604_800_000,
+            retention_bytes: -1,
+            max_message_bytes: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            cleanup_delete: true,
+            producer_id_expiration_ms: 86_400_000,
+        }
+    }
+}
