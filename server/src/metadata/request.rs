@@ -1,0 +1,131 @@
+//! What the controller can be asked, and what it answers. Plain data: no API versions.
+
+use super::error::ControllerError;
+use super::image::{ConfigResource, MetadataImage};
+use futures::channel::oneshot;
+use ringmain_storage::types::{PartitionKey, TopicId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; −1 is the broker's default, and what must stand with `assignments`.
+    pub partition_count: i32,
+    /// How many replicas of each; −1 is the broker's default, and what must stand with `assignments`.
+    pub replication_factor: i16,
+    /// Replicas of each partition, chosen by hand; empty leaves it to the controller.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    /// Configuration to set on it, checked by the caller.
+    pub configs: Vec<(String, String)>,
+}
+
+/// A topic that was made, or that would have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id; zero when the request was only checked.
+    pub topic_id: TopicId,
+    /// How many partitions it has.
+    pub partition_count: i32,
+    /// How many replicas each has.
+    pub replication_factor: i16,
+}
+
+/// A topic named in one of two ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By its name.
+    Name(String),
+    /// By its id.
+    Id(TopicId),
+}
+
+/// A topic that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id.
+    pub topic_id: TopicId,
+}
+
+/// A topic that shall have more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatePartitionsSpec {
+    /// Its name.
+    pub name: String,
+    /// How many it shall have afterwards.
+    pub partition_count: i32,
+    /// Replicas of each new partition, chosen by hand; `None` leaves it to the controller.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// How one key of a configuration changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigOp {
+    /// To this value.
+    Set(String),
+    /// To the default.
+    Delete,
+    /// By these list elements more; `base` is the value while nothing is set.
+    Append {
+        /// Elements, separated by commas.
+        value: String,
+        /// What the list is while nothing is set.
+        base: String,
+    },
+    /// By these list elements less; `base` is the value while nothing is set.
+    Subtract {
+        /// Elements, separated by commas.
+        value: String,
+        /// What the list is while nothing is set.
+        base: String,
+    },
+}
+
+/// Changes to the configuration of one resource; the caller has checked keys and values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlterConfigSpec {
+    /// Whose.
+    pub resource: ConfigResource,
+    /// Key and change.
+    pub ops: Vec<(String, ConfigOp)>,
+    /// Whether keys that are not named go back to their defaults (the older AlterConfigs).
+    pub replace: bool,
+}
+
+/// Producer ids that are the asker's for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    /// The first of them.
+    pub first: i64,
+    /// How many there are.
+    pub count: i32,
+}
+
+/// One answer for each thing asked, in the same order.
+pub type Answers<T> = Vec<Result<T, ControllerError>>;
+
+/// What a shard has to do because the metadata changed, before anybody is told that they did.
+#[derive(Debug)]
+pub struct ImageUpdate {
+    /// The metadata after the change.
+    pub image: Arc<MetadataImage>,
+    /// Partitions that this broker shall hold now, with their topics' names.
+    pub created: Vec<(PartitionKey, Arc<str>)>,
+    /// Partitions that this broker shall hold no longer.
+    pub deleted: Vec<PartitionKey>,
+    /// Partitions this broker keeps whose leader, epochs or replicas changed.
+    pub changed: Vec<PartitionKey>,
+    /// Resources whose configuration changed.
+    pub configs: Vec<ConfigResource>,
+    /// Sent or dropped when that is done; answers wait for it.
+    pub ack: oneshot::Sender<()>,
+}
+
+/// The configuration set on a resource.
+pub type ConfigMap = BTreeMap<Arc<str>, Arc<str>>;
