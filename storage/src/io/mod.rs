@@ -98,10 +98,16 @@ pub trait IoFile: Clone + 'static {
     fn allocate(&self, position: u64, size: u64) -> impl Future<Output = Result<(), IoError>>;
     /// The file's length now.
     fn size(&self) -> impl Future<Output = Result<u64, IoError>>;
-    /// A second, buffered (not O_DIRECT), read-only descriptor of the same file for `sendfile`; opened once and
+    /// A second, buffered (not `O_DIRECT`), read-only descriptor of the same file for `sendfile`; opened once and
     /// shared. The simulated disk has none.
     fn send_descriptor(&self) -> impl Future<Output = Result<Option<Arc<OwnedFd>>, IoError>>;
 }
 
 pub use buffer::AlignedBuffer;
+
+mod blocking;
 mod buffer;
+#[cfg(test)]
+mod contract_tests;
+pub mod glommio;
+mod ring;

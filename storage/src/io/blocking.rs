@@ -1,0 +1,136 @@
+//! File-system calls that block: run only on the executor's helper threads, never on a shard.
+//! Each returns what the kernel said; the caller names operation and path.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the module that owns blocking file access"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::OpenHow;
+
+/// New files are readable by the group, writable by the owner.
+const FILE_MODE: Mode = Mode::from_bits_truncate(0o640);
+
+/// Opens for direct I/O.
+pub(super) fn open_direct(path: &Path, how: OpenHow) -> io::Result<OwnedFd> {
+    let access = match how {
+        OpenHow::Read => OFlag::O_RDONLY,
+        OpenHow::ReadWrite => OFlag::O_RDWR,
+        OpenHow::Create => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
+    };
+    Ok(open(path, access | OFlag::O_DIRECT | OFlag::O_CLOEXEC, FILE_MODE)?)
+}
+
+/// A second, buffered, read-only descriptor of an open file, whatever its name is by now.
+pub(super) fn reopen_buffered(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+    let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    Ok(open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// Makes a directory and those of its parents that are missing, each durable in its own parent.
+pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(path);
+    if !parent.is_dir() {
+        create_directory(&parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => return Err(error),
+        _ => {}
+    }
+    sync_directory(&parent)
+}
+
+/// Names in a directory, sorted. A name that is not UTF-8 is no name of ours and is left out.
+pub(super) fn list_directory(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// `fsync` of a directory.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// `rename`.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// `unlink`.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+/// Removes a directory and all in it.
+pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
+/// A whole file of at most `size_max` bytes; a larger one is `FileTooLarge`.
+pub(super) fn read_file(path: &Path, size_max: usize) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let limit = u64::try_from(size_max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content)?;
+    if content.len() > size_max {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(content)
+}
+
+/// Writes `content` beside `path`, syncs it, renames it over `path`, syncs the directory.
+pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(path)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+    let mut file = File::from(open(&temporary, flags, FILE_MODE)?);
+    file.write_all(content)?;
+    file.sync_data()?;
+    drop(file);
+    fs::rename(&temporary, path)?;
+    sync_directory(&parent_of(path))
+}
+
+/// Sets the length.
+pub(super) fn truncate(descriptor: &OwnedFd, size: u64) -> io::Result<()> {
+    let size = i64::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(nix::unistd::ftruncate(descriptor.as_fd(), size)?)
+}
+
+/// The length; answered from the inode in memory, so it does not block.
+pub(super) fn size(descriptor: &OwnedFd) -> io::Result<u64> {
+    let status = nix::sys::stat::fstat(descriptor.as_fd())?;
+    u64::try_from(status.st_size).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// The name under which [`replace_file`] writes: the file's own with `.tmp` after it.
+pub(super) fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
+    name.push(".tmp");
+    Ok(path.with_file_name(name))
+}
+
+/// The directory an entry stands in; `.` for a bare name.
+pub(super) fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        Some(_) => PathBuf::from("."),
+        None => path.to_path_buf(),
+    }
+}

@@ -1,0 +1,272 @@
+//! The real world: direct I/O on files through a private ring ([`super::ring`]), tasks and timers of the
+//! glommio executor, and blocking file-system calls on its helper threads.
+//!
+//! Lives on one shard's thread; must be made on it, inside the executor.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::ring::{Completion, Durability, Ring};
+use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking};
+use crate::types::TimestampMs;
+
+/// Files, tasks and time of one shard on a glommio executor.
+#[derive(Clone, Debug)]
+pub struct GlommioIo {
+    ring: Ring,
+    started_at: Instant,
+}
+
+impl GlommioIo {
+    /// For the executor this is called on; fails where `io_uring` is forbidden or memory may not be locked.
+    pub fn new() -> Result<Self, IoError> {
+        let ring = Ring::new().map_err(|source| IoError {
+            operation: "io_uring_setup",
+            path: PathBuf::new(),
+            source,
+        })?;
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        let started_at = Instant::now();
+        Ok(Self { ring, started_at })
+    }
+}
+
+/// Runs a blocking call on a helper thread of this executor. It runs to its end even if this is dropped.
+async fn off_thread<R: Send + 'static>(
+    operation: &'static str,
+    path: &Path,
+    call: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
+) -> Result<R, IoError> {
+    let owned = path.to_path_buf();
+    let executor = glommio::executor();
+    let (path, result) = executor
+        .spawn_blocking(move || {
+            let result = call(&owned);
+            (owned, result)
+        })
+        .await;
+    result.map_err(|source| IoError { operation, path, source })
+}
+
+impl Io for GlommioIo {
+    type File = GlommioFile;
+
+    async fn open(&self, path: &Path, how: OpenHow) -> Result<GlommioFile, IoError> {
+        let descriptor = off_thread("open", path, move |path| blocking::open_direct(path, how)).await?;
+        Ok(GlommioFile {
+            ring: self.ring.clone(),
+            inner: Rc::new(FileInner {
+                path: path.to_path_buf(),
+                descriptor: Arc::new(descriptor),
+                send_descriptor: OnceCell::new(),
+            }),
+        })
+    }
+
+    async fn create_directory(&self, path: &Path) -> Result<(), IoError> {
+        off_thread("create directory", path, blocking::create_directory).await
+    }
+
+    async fn list_directory(&self, path: &Path) -> Result<Vec<String>, IoError> {
+        off_thread("list directory", path, blocking::list_directory).await
+    }
+
+    async fn sync_directory(&self, path: &Path) -> Result<(), IoError> {
+        off_thread("sync directory", path, blocking::sync_directory).await
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<(), IoError> {
+        let to = to.to_path_buf();
+        off_thread("rename", from, move |from| blocking::rename(from, &to)).await
+    }
+
+    async fn remove_file(&self, path: &Path) -> Result<(), IoError> {
+        off_thread("remove", path, blocking::remove_file).await
+    }
+
+    async fn remove_directory(&self, path: &Path) -> Result<(), IoError> {
+        off_thread("remove directory", path, blocking::remove_directory).await
+    }
+
+    async fn read_file(&self, path: &Path, size_max: usize) -> Result<Vec<u8>, IoError> {
+        off_thread("read", path, move |path| blocking::read_file(path, size_max)).await
+    }
+
+    async fn replace_file(&self, path: &Path, content: Vec<u8>) -> Result<(), IoError> {
+        off_thread("replace", path, move |path| blocking::replace_file(path, &content)).await
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(task).detach();
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        glommio::timer::sleep(duration).await;
+    }
+
+    fn now(&self) -> Duration {
+        self.started_at.elapsed()
+    }
+
+    fn wall_clock(&self) -> TimestampMs {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        let now = SystemTime::now();
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A file open for direct I/O on one shard. Operations in flight keep the descriptor and their buffers.
+#[derive(Clone, Debug)]
+pub struct GlommioFile {
+    ring: Ring,
+    inner: Rc<FileInner>,
+}
+
+#[derive(Debug)]
+struct FileInner {
+    path: PathBuf,
+    descriptor: Arc<OwnedFd>,
+    send_descriptor: OnceCell<Arc<OwnedFd>>,
+}
+
+impl GlommioFile {
+    fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> IoError {
+        let path = self.inner.path.clone();
+        move |source| IoError { operation, path, source }
+    }
+
+    /// Writes all of the buffer, going on after a short write.
+    async fn write_whole(
+        &self,
+        buffer: AlignedBuffer,
+        position: u64,
+        durability: Durability,
+    ) -> io::Result<AlignedBuffer> {
+        check_alignment(position, buffer.len())?;
+        let mut buffer = buffer;
+        let mut done: usize = 0;
+        while done < buffer.len() {
+            let at = position + widen(done);
+            let Completion { result, buffer: back } =
+                self.ring.write(&self.inner.descriptor, buffer, done, (at, durability)).await;
+            let size = result?;
+            buffer = back.ok_or_else(|| io::Error::other("the ring kept the buffer"))?;
+            done += size;
+            if size == 0 || (done < buffer.len() && !done.is_multiple_of(BLOCK_BYTES)) {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Reads until the buffer is full or the file ends.
+    async fn read_whole(&self, position: u64, size: usize) -> io::Result<AlignedBuffer> {
+        check_alignment(position, size)?;
+        let mut buffer = AlignedBuffer::zeroed(size);
+        let mut done: usize = 0;
+        while done < size {
+            let at = position + widen(done);
+            let Completion { result, buffer: back } =
+                self.ring.read(&self.inner.descriptor, buffer, done, at).await;
+            let got = result?;
+            buffer = back.ok_or_else(|| io::Error::other("the ring kept the buffer"))?;
+            done += got;
+            // Direct reads end off a block boundary only where the file does.
+            if got == 0 || !done.is_multiple_of(BLOCK_BYTES) {
+                break;
+            }
+        }
+        buffer.set_len(done);
+        Ok(buffer)
+    }
+}
+
+fn widen(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+fn check_alignment(position: u64, size: usize) -> io::Result<()> {
+    if position.is_multiple_of(widen(BLOCK_BYTES)) && size.is_multiple_of(BLOCK_BYTES) {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("position {position} and size {size} must be multiples of {BLOCK_BYTES}"),
+        ))
+    }
+}
+
+impl IoFile for GlommioFile {
+    fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    async fn read_at(&self, position: u64, size: usize) -> Result<AlignedBuffer, IoError> {
+        self.read_whole(position, size).await.map_err(self.failed("read"))
+    }
+
+    async fn write_at(&self, buffer: AlignedBuffer, position: u64) -> Result<AlignedBuffer, IoError> {
+        self.write_whole(buffer, position, Durability::Volatile).await.map_err(self.failed("write"))
+    }
+
+    async fn write_durable_at(&self, buffer: AlignedBuffer, position: u64) -> Result<AlignedBuffer, IoError> {
+        self.write_whole(buffer, position, Durability::Durable).await.map_err(self.failed("write durably"))
+    }
+
+    async fn sync(&self) -> Result<(), IoError> {
+        self.ring.sync(&self.inner.descriptor).await.map_err(self.failed("sync"))
+    }
+
+    async fn truncate(&self, size: u64) -> Result<(), IoError> {
+        let descriptor = Arc::clone(&self.inner.descriptor);
+        off_thread("truncate", &self.inner.path, move |_| blocking::truncate(&descriptor, size)).await
+    }
+
+    async fn allocate(&self, position: u64, size: u64) -> Result<(), IoError> {
+        self.ring.allocate(&self.inner.descriptor, position, size).await.map_err(self.failed("allocate"))
+    }
+
+    async fn size(&self) -> Result<u64, IoError> {
+        blocking::size(&self.inner.descriptor).map_err(self.failed("stat"))
+    }
+
+    async fn send_descriptor(&self) -> Result<Option<Arc<OwnedFd>>, IoError> {
+        if let Some(descriptor) = self.inner.send_descriptor.get() {
+            return Ok(Some(Arc::clone(descriptor)));
+        }
+        let direct = Arc::clone(&self.inner.descriptor);
+        let opened =
+            off_thread("open for sending", &self.inner.path, move |_| blocking::reopen_buffered(&direct))
+                .await?;
+        // Two first callers may have opened one each: the first that came back stays.
+        let shared = self.inner.send_descriptor.get_or_init(|| Arc::new(opened));
+        Ok(Some(Arc::clone(shared)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use glommio::{LocalExecutorBuilder, Placement};
+
+    use super::super::contract_tests;
+    use super::GlommioIo;
+
+    #[test]
+    fn the_real_disk_keeps_the_contract() {
+        let root = tempfile::tempdir().unwrap();
+        LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(64 << 10)
+            .make()
+            .unwrap()
+            .run(contract_tests::holds(GlommioIo::new, root.path()));
+    }
+}
