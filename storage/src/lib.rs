@@ -7,5 +7,6 @@ pub mod error;
 pub mod io;
 pub mod log;
 pub mod manager;
+pub mod record;
 pub mod segment;
 pub mod types;
