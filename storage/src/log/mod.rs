@@ -1,7 +1,11 @@
 //! One partition's log: what is appended, what is durable, what may be read.
 
+pub mod checkpoint_file;
+pub mod epoch_cache;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;
 pub mod offsets;
+pub mod producer_snapshot;
+pub mod producer_state;
 pub use log::{Appended, Log};
 pub use offsets::LogOffsets;

@@ -1,5 +1,9 @@
 //! Segments: files that hold exactly Kafka's bytes, and what reading them gives.
 
+pub mod offset_index;
+pub mod sparse_index;
+pub mod time_index;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
