@@ -111,3 +111,4 @@ mod buffer;
 mod contract_tests;
 pub mod glommio;
 mod ring;
+pub mod sim;
