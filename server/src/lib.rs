@@ -4,3 +4,4 @@
 pub mod control;
 pub mod handler;
 pub mod metadata;
+pub mod net;

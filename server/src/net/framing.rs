@@ -1,0 +1,153 @@
+//! Cuts a stream into request frames: `length i32 | length bytes`, the length not counting itself.
+//!
+//! Only the bytes of an unfinished frame are kept. A length is believed as far as bytes follow it: memory
+//! grows with what arrived, never with what was announced.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A frame of up to this size gets its memory at once; a larger one grows by doubling as it arrives.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+/// Why the stream cannot be read on. The connection is closed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    /// The length is negative, or above the limit and the first bytes are no protocol we can name.
+    #[error("a frame of {length} bytes was announced; socket.request.max.bytes allows {length_max}")]
+    Length {
+        /// The announced length.
+        length: i32,
+        /// The limit.
+        length_max: usize,
+    },
+    /// The first bytes are a TLS record: the client believes that this listener speaks TLS.
+    #[error("the client speaks TLS, this listener does not (security.protocol should be PLAINTEXT)")]
+    Tls,
+    /// The first bytes are an HTTP request.
+    #[error("the client speaks HTTP, not Kafka's protocol")]
+    Http,
+}
+
+/// The unfinished frame of one connection; without one it holds no memory.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    partial: BytesMut,
+}
+
+impl Framing {
+    /// Takes received bytes and appends the frames that are whole now, without their length prefix.
+    pub(super) fn push(
+        &mut self,
+        mut received: &[u8],
+        length_max: usize,
+        frames: &mut Vec<Bytes>,
+    ) -> Result<(), FrameError> {
+        while !received.is_empty() {
+            if self.partial.len() < 4 {
+                // The usual case: a frame that begins and ends within what was received.
+                if self.partial.is_empty()
+                    && let Some((prefix, rest)) = received.split_first_chunk::<4>()
+                {
+                    let length = frame_length(*prefix, length_max)?;
+                    if let Some((frame, rest)) = rest.split_at_checked(length) {
+                        frames.push(Bytes::copy_from_slice(frame));
+                        received = rest;
+                        continue;
+                    }
+                }
+                let missing = 4 - self.partial.len();
+                let (head, rest) = received.split_at(missing.min(received.len()));
+                self.partial.extend_from_slice(head);
+                received = rest;
+                continue;
+            }
+            let length =
+                self.partial.first_chunk::<4>().map_or(Ok(0), |prefix| frame_length(*prefix, length_max))?;
+            let missing = 4 + length - self.partial.len();
+            let (body, rest) = received.split_at(missing.min(received.len()));
+            if self.partial.capacity() < 4 + length && length <= RESERVE_BYTES_MAX {
+                self.partial.reserve(missing);
+            }
+            self.partial.extend_from_slice(body);
+            received = rest;
+            self.finish(length, frames);
+        }
+        // A prefix whose frame has no body, or a length that cannot be, is seen without waiting for more.
+        if let Some(prefix) = self.partial.first_chunk::<4>() {
+            let length = frame_length(*prefix, length_max)?;
+            self.finish(length, frames);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, length: usize, frames: &mut Vec<Bytes>) {
+        if self.partial.len() == 4 + length {
+            let mut frame = std::mem::take(&mut self.partial).freeze();
+            frame.advance(4);
+            frames.push(frame);
+        }
+    }
+
+    /// Whether bytes of an unfinished frame are held.
+    #[cfg(test)]
+    fn is_unfinished(&self) -> bool {
+        !self.partial.is_empty()
+    }
+}
+
+fn frame_length(prefix: [u8; 4], length_max: usize) -> Result<usize, FrameError> {
+    let length = i32::from_be_bytes(prefix);
+    match usize::try_from(length) {
+        Ok(length) if length <= length_max => Ok(length),
+        _ => Err(match prefix {
+            [0x14..=0x17, 0x03, 0x00..=0x04, _] => FrameError::Tls,
+            [b'G', b'E', b'T', b' ']
+            | [b'P', b'O', b'S', b'T']
+            | [b'P', b'U', b'T', b' ']
+            | [b'H', b'E', b'A', b'D'] => FrameError::Http,
+            _ => FrameError::Length { length, length_max },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(frames: &[&[u8]]) -> Vec<u8> {
+        let prefixed =
+            |frame: &&[u8]| [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat();
+        frames.iter().flat_map(prefixed).collect()
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_the_stream_is_cut() {
+        let large = vec![7_u8; 5000];
+        let expected: [&[u8]; 5] = [b"first", b"", &large, b"x", b""];
+        let bytes = stream(&expected);
+        for step in [1, 2, 3, 5, 7, 64, 4096, bytes.len()] {
+            let (mut framing, mut frames) = (Framing::default(), Vec::new());
+            for piece in bytes.chunks(step) {
+                framing.push(piece, 10_000, &mut frames).unwrap();
+            }
+            assert_eq!(frames, expected, "cut every {step} bytes");
+            assert!(!framing.is_unfinished());
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_refused_with_the_reason() {
+        let refused = |bytes: &[u8]| Framing::default().push(bytes, 100, &mut Vec::new()).unwrap_err();
+        assert_eq!(refused(&[0xff; 4]), FrameError::Length { length: -1, length_max: 100 });
+        assert_eq!(refused(&[0, 0, 0, 101]), FrameError::Length { length: 101, length_max: 100 });
+        assert_eq!(refused(&[0x16, 0x03, 0x01, 0x02, 0x00]), FrameError::Tls);
+        assert_eq!(refused(b"GET / HTTP/1.1"), FrameError::Http);
+    }
+
+    #[test]
+    fn an_announced_length_takes_no_memory_of_its_own() {
+        let mut framing = Framing::default();
+        framing.push(&100_000_000_u32.to_be_bytes(), 1 << 30, &mut Vec::new()).unwrap();
+        framing.push(&[1; 1000], 1 << 30, &mut Vec::new()).unwrap();
+        assert!(framing.partial.capacity() < 4096, "{}", framing.partial.capacity());
+    }
+}

@@ -1,0 +1,112 @@
+//! Binding and accepting.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use glommio::io::PollableFd;
+use ringmain_storage::io::Io;
+
+use super::{Net, Open, connection, socket::Socket};
+
+/// Connections taken before the shard's other tasks get a turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// Pause when the process has no descriptors left: accepting at once again would spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener that could not be had, in words.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error("{address} is in use: another broker runs there, or `listeners` should name another port")]
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Binds and listens; the kernel queues connections from here on, nothing is accepted yet.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address },
+        _ => BindError::Other { address, source },
+    })
+}
+
+/// Accepts until the shard drains.
+pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
+    let listener = match PollableFd::new(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("the listener cannot be watched: {error}");
+            return;
+        }
+    };
+    loop {
+        let stop = net.stop_accepting.listen();
+        if net.draining.get() {
+            return;
+        }
+        if let Either::Left(_) = select(stop, std::pin::pin!(listener.readable())).await {
+            return;
+        }
+        for _ in 0..ACCEPTS_A_TURN {
+            match listener.get_ref().accept() {
+                Ok((stream, peer)) => admit(&net, stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_exhausted(&error) => {
+                    tracing::warn!("no descriptor is left for a new connection ({error}); raise `ulimit -n`");
+                    net.io.sleep(EXHAUSTED_PAUSE).await;
+                    break;
+                }
+                // The peer gave up between its knock and our opening.
+                Err(error) => tracing::debug!("accept: {error}"),
+            }
+        }
+        glommio::executor().yield_now().await;
+    }
+}
+
+fn admit<I: Io>(net: &Rc<Net<I>>, stream: std::net::TcpStream, peer: SocketAddr) {
+    if net.connection_count() >= net.limits.connections_max {
+        net.log.connection_closed(net.io.now(), peer, "max.connections is reached");
+        return;
+    }
+    let socket = match Socket::new(stream) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%peer, "a connection broke before it began: {error}");
+            return;
+        }
+    };
+    let id = net.next_id.get();
+    net.next_id.set(id.wrapping_add(1));
+    let open = Rc::new(Open { socket, peer, last_active: std::cell::Cell::new(net.io.now()) });
+    net.open.borrow_mut().insert(id, Rc::clone(&open));
+    let net_of_task = Rc::clone(net);
+    net.io.spawn(async move {
+        connection::run(&net_of_task, &open).await;
+        net_of_task.open.borrow_mut().remove(&id);
+        net_of_task.gone.notify(usize::MAX);
+    });
+}
+
+/// Whether the process (`EMFILE`) or the host (`ENFILE`) has no descriptor left.
+fn is_exhausted(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}

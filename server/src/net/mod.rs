@@ -1,0 +1,147 @@
+//! Sockets: accepting, cutting the stream into request frames, keeping responses in request order, and
+//! sending them from memory and from files. What the frames mean is the handlers' business.
+//!
+//! Everything lives on one shard's thread. The only await points that move bytes are in [`socket`].
+
+mod connection;
+mod framing;
+mod listener;
+mod socket;
+mod throttled_log;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use event_listener::Event;
+use ringmain_storage::io::Io;
+
+use crate::handler::Broker;
+pub use listener::{BindError, bind};
+use socket::Socket;
+use throttled_log::ThrottledLog;
+
+/// Bytes of the receive buffer that all connections of a shard share: one large read of a busy
+/// connection. Idle connections hold no buffer at all.
+const RECEIVE_BYTES: usize = 256 << 10;
+/// Between two looks for idle connections; the limit itself is minutes.
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Limits of a shard's connections.
+#[derive(Debug, Clone, Copy)]
+pub struct NetLimits {
+    /// Largest request frame, in bytes (`socket.request.max.bytes`).
+    pub request_bytes_max: usize,
+    /// Requests of one connection that may wait for their answers; past it the socket is not read.
+    pub requests_in_flight_max: usize,
+    /// Connections at once; past it a new one is closed at once.
+    pub connections_max: usize,
+    /// A connection on which no byte moved for this long is closed (`connections.max.idle.ms`).
+    pub idle_max: Duration,
+}
+
+/// All connections of one shard.
+pub struct Net<I: Io> {
+    io: I,
+    broker: Rc<Broker<I>>,
+    limits: NetLimits,
+    receive: RefCell<Box<[u8]>>,
+    open: RefCell<BTreeMap<u64, Rc<Open>>>,
+    next_id: Cell<u64>,
+    draining: Cell<bool>,
+    gone: Event,
+    stop_accepting: Event,
+    log: ThrottledLog,
+}
+
+/// What the shard knows of a connection without being it.
+struct Open {
+    socket: Socket,
+    peer: SocketAddr,
+    /// When a byte last moved, in the shard's monotonic time.
+    last_active: Cell<Duration>,
+}
+
+impl<I: Io> std::fmt::Debug for Net<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("open", &self.open.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Net<I> {
+    /// Starts with no listener and no connection; one background task looks for idle ones.
+    pub fn start(io: I, broker: Rc<Broker<I>>, limits: NetLimits) -> Rc<Self> {
+        let net = Rc::new(Self {
+            io: io.clone(),
+            broker,
+            limits,
+            receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
+            open: RefCell::default(),
+            next_id: Cell::new(0),
+            draining: Cell::new(false),
+            gone: Event::new(),
+            stop_accepting: Event::new(),
+            log: ThrottledLog::default(),
+        });
+        let weak = Rc::downgrade(&net);
+        let clock = io.clone();
+        io.spawn(async move {
+            loop {
+                clock.sleep(IDLE_LOOK_INTERVAL).await;
+                let Some(net) = weak.upgrade() else { return };
+                net.close_idle();
+            }
+        });
+        net
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Accepts on this socket until [`Net::drain`].
+    pub fn accept_on(self: &Rc<Self>, listener: std::net::TcpListener) {
+        self.io.spawn(listener::accept_loop(Rc::clone(self), listener));
+    }
+
+    /// Stops accepting and reading, lets every connection answer what it has, and completes when all are
+    /// closed or `patience` has passed.
+    pub async fn drain(&self, patience: Duration) {
+        self.draining.set(true);
+        self.stop_accepting.notify(usize::MAX);
+        for open in self.open.borrow().values() {
+            // The connection sees the end of its stream, answers what is in flight, and ends.
+            open.socket.shutdown(Shutdown::Read);
+        }
+        let deadline = self.io.now() + patience;
+        while self.connection_count() > 0 {
+            let listener = self.gone.listen();
+            let Some(left) = deadline.checked_sub(self.io.now()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            if self.connection_count() > 0 {
+                futures::future::select(listener, std::pin::pin!(self.io.sleep(left))).await;
+            }
+        }
+        let left = self.open.borrow().len();
+        if left > 0 {
+            tracing::warn!(connections = left, "closed before all was answered: the wait for them is over");
+        }
+        for open in self.open.borrow().values() {
+            open.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn close_idle(&self) {
+        let now = self.io.now();
+        for open in self.open.borrow().values() {
+            if now.saturating_sub(open.last_active.get()) > self.limits.idle_max {
+                self.log.connection_closed(now, open.peer, "no byte moved for connections.max.idle.ms");
+                open.socket.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A non-blocking TCP socket on a shard's executor: reads, vectored sends, `sendfile`.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use glommio::io::{PollState, PollableFd};
+
+use crate::handler::Part;
+
+/// Most slices one `writev` takes: the kernel's limit is 1,024, and 64 already amortise the call.
+const SLICES_MAX: usize = 64;
+/// Bytes one `sendfile` call may move, so that one peer does not hold the shard.
+const SENDFILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes sent before the shard's other tasks get a turn.
+const TURN_BYTES: usize = 2 << 20;
+
+/// A connected socket. Clones share it; it closes with the last.
+#[derive(Clone)]
+pub(super) struct Socket {
+    inner: Rc<PollableFd<TcpStream>>,
+}
+
+impl Socket {
+    /// Takes a connected stream over; it must be used on this thread's executor only.
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { inner: Rc::new(PollableFd::new(stream).map_err(io::Error::other)?) })
+    }
+
+    /// Ends one or both directions; a second time is no error.
+    pub(super) fn shutdown(&self, how: Shutdown) {
+        // It fails only when the peer has gone already, which is what was wanted.
+        drop(self.inner.get_ref().shutdown(how));
+    }
+
+    /// Reads what is there: `None` if nothing is, `Some(0)` at the end of the stream.
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.inner.get_ref().read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ready when a read would not wait. `state` belongs to this wait alone.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>, state: &mut PollState) -> Poll<io::Result<()>> {
+        self.inner.poll_readable(cx, state).map_err(io::Error::other)
+    }
+
+    /// Sends all parts in order. `moved` is called whenever bytes went out.
+    pub(super) async fn send(&self, parts: &[Part], moved: impl Fn()) -> io::Result<()> {
+        let mut at = Cursor { index: 0, skip: 0 };
+        let mut turn = 0;
+        while let Some(part) = parts.get(at.index) {
+            let sent = match part {
+                Part::Memory(_) => self.try_send_memory(parts, &at)?,
+                Part::File { descriptor, position, len } => {
+                    self.try_send_file(descriptor, *position, *len, at.skip)?
+                }
+            };
+            let Some(count) = sent else {
+                self.inner.writable().await.map_err(io::Error::other)?;
+                continue;
+            };
+            at.advance(parts, count);
+            moved();
+            turn += count;
+            if turn >= TURN_BYTES {
+                turn = 0;
+                glommio::executor().yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends from the run of memory parts at the cursor. `None` if the socket is full.
+    fn try_send_memory(&self, parts: &[Part], at: &Cursor) -> io::Result<Option<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let mut skip = at.skip;
+        let run = parts.iter().skip(at.index).map_while(|part| match part {
+            Part::Memory(bytes) => Some(bytes),
+            Part::File { .. } => None,
+        });
+        for (slot, bytes) in slices.iter_mut().zip(run) {
+            *slot = IoSlice::new(bytes.get(skip..).unwrap_or_default());
+            skip = 0;
+            count += 1;
+        }
+        let slices = slices.get(..count).unwrap_or_default();
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Ok(Some(0));
+        }
+        loop {
+            match self.inner.get_ref().write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends from a file range. `None` if the socket is full. The range is warm: who made the part saw to it.
+    fn try_send_file(
+        &self,
+        descriptor: &OwnedFd,
+        position: u64,
+        len: usize,
+        skip: usize,
+    ) -> io::Result<Option<usize>> {
+        let count = len.saturating_sub(skip).min(SENDFILE_BYTES_MAX);
+        if count == 0 {
+            return Ok(Some(0));
+        }
+        let from = u64::try_from(skip).ok().and_then(|skip| position.checked_add(skip));
+        let mut from = from
+            .and_then(|from| i64::try_from(from).ok())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file position beyond 2^63"))?;
+        let to: BorrowedFd<'_> = self.inner.get_ref().as_fd();
+        loop {
+            match nix::sys::sendfile::sendfile64(to, descriptor, Some(&mut from), count) {
+                // The file is shorter than the slice says: what was promised in the header cannot be sent.
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => return Ok(Some(count)),
+                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+/// Where sending stands: the part, and how much of it has gone.
+struct Cursor {
+    index: usize,
+    skip: usize,
+}
+
+impl Cursor {
+    fn advance(&mut self, parts: &[Part], mut count: usize) {
+        while let Some(part) = parts.get(self.index) {
+            let left = part.len() - self.skip;
+            if count < left {
+                self.skip += count;
+                return;
+            }
+            count -= left;
+            self.index += 1;
+            self.skip = 0;
+        }
+    }
+}
