@@ -344,6 +344,41 @@ class StructWriter:
         return signature + " {\n" + "\n".join(lines + [body]) + "\n}"
 
 
+def sample_code(message):
+    """The Rust file that makes random values of a message, for tests."""
+    structs = ", ".join(struct.name for struct in message.structs)
+    out = [f"//! Random values of {message.name}.", ""]
+    out.append(f"use crate::{message.group}::{message.module}::{{{structs}}};")
+    out.append("use crate::sample::{Sample, Sampler};")
+    for struct in message.structs:
+        writer = StructWriter(message, struct)
+        body = ["let mut this = Self::default();"]
+        for field in struct.fields:
+            present = (field.versions & struct.versions).condition(struct.versions)
+            nullable = (field.null & struct.versions).condition(struct.versions)
+            if not present:
+                continue
+            value = "records" if field.type == "records" else "value"
+            value = f"sampler.{value}(version)"
+            if writer.optional(field) or field.type == "records":
+                may = {True: "true", False: "false"}.get(nullable, nullable)
+                suffix = "nullable_records" if field.type == "records" else "nullable"
+                value = f"sampler.{suffix}({may}, version)"
+            statement = f"this.{field.rust} = {value};"
+            if field.tagged:
+                statement = f"if sampler.coin() {{ {statement} }}"
+            body.append(statement if present is True else f"if {present} {{ {statement} }}")
+        body.append("this")
+        text = "\n".join(body)
+        if len(body) == 2:
+            text = "Self::default()"
+        sampler = "sampler" if "sampler" in text else "_sampler"
+        version = "version" if re.search(r"\bversion\b", text) else "_version"
+        out.append(f"impl Sample for {struct.name} {{")
+        out.append(f"fn sample({sampler}: &mut Sampler, {version}: i16) -> Self {{ {text} }} }}")
+    return "\n".join(out) + "\n"
+
+
 def message_code(message, response_of):
     """The Rust file of a message. `response_of` gives a request's response."""
     bodies = []
@@ -355,7 +390,7 @@ def message_code(message, response_of):
     out = [f"//! {message.name}: {message.kind}, {key}{versions}.", ""]
     if "RangeInclusive" in code:
         out.append("use std::ops::RangeInclusive;")
-    if "Bytes" in code.replace("AuthBytes", ""):
+    if re.search(r'(?<![".\w])Bytes\b', code):
         out.append("use bytes::Bytes;")
     names = [
         name

@@ -1,5 +1,7 @@
 """Writes what spans messages: the module files, the table of API keys, the enums of record types."""
 
+import rust
+
 GROUPS = {
     "messages": "Requests, responses, headers, and the data types of the client and raft protocols.",
     "metadata": "The values of the records in the `__cluster_metadata` log.",
@@ -111,6 +113,17 @@ def api_keys(messages):
     yield "}"
 
 
+def catalog(messages):
+    """The list of everything that can be read and written."""
+    yield "//! The list of all types."
+    yield "use crate::{catalog::{Entry, entry}, coordinator, messages, metadata};"
+    yield "/// Every type, by group and name."
+    yield f"pub(crate) static ENTRIES: [Entry; {len(messages)}] = ["
+    for message in messages:
+        yield f"entry::<{message.group}::{message.name}>(),"
+    yield "];"
+
+
 def tables(messages):
     """Path and text of every file that spans messages."""
     result = {}
@@ -123,6 +136,13 @@ def tables(messages):
             result["metadata/record.rs"] = "\n".join(record_enum(records)) + "\n"
         result[f"{group}/mod.rs"] = text
     result["api_key.rs"] = "\n".join(api_keys(messages)) + "\n"
+    result["catalog.rs"] = "\n".join(catalog(messages)) + "\n"
+    for message in messages:
+        result[f"samples/{message.module}.rs"] = rust.sample_code(message)
+    result["samples/mod.rs"] = (
+        "//! Random values of every type, for tests.\n"
+        + "".join(f"mod {message.module};\n" for message in messages)
+    )
     result["mod.rs"] = (
         "//! Everything that codegen/generate.py writes.\n"
         "#![allow(\n"
@@ -130,6 +150,7 @@ def tables(messages):
         "    clippy::field_reassign_with_default, clippy::fn_params_excessive_bools,\n"
         '    reason = "generated: the schema files are what is read and reviewed"\n'
         ")]\n"
-        "pub(crate) mod api_key;\npub mod coordinator;\npub mod messages;\npub mod metadata;\n"
+        "pub(crate) mod api_key;\npub(crate) mod catalog;\npub mod coordinator;\npub mod messages;\npub mod metadata;\n"
+        '#[cfg(feature = "sample")]\nmod samples;\n'
     )
     return result

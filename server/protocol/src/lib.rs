@@ -8,10 +8,13 @@
 //!
 //! This crate knows nothing of connections, of what a request means, or which requests the broker serves.
 
+pub mod catalog;
 pub mod error_code;
 mod generated;
 mod record_frame;
 pub mod registry;
+#[cfg(feature = "sample")]
+pub mod sample;
 pub mod wire;
 
 pub use error_code::ErrorCode;

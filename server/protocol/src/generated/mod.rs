@@ -10,6 +10,9 @@
     reason = "generated: the schema files are what is read and reviewed"
 )]
 pub(crate) mod api_key;
+pub(crate) mod catalog;
 pub mod coordinator;
 pub mod messages;
 pub mod metadata;
+#[cfg(feature = "sample")]
+mod samples;

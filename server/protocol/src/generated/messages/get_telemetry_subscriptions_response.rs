@@ -4,7 +4,6 @@
 use crate::wire::{
     DecodeError, EncodeError, Message, Reader, Str, Uuid, Writer, check_read_version, check_write_version,
 };
-use bytes::Bytes;
 use std::ops::RangeInclusive;
 
 #[derive(Clone, Debug, Default, PartialEq)]

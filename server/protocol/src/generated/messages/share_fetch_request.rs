@@ -5,7 +5,6 @@ use crate::wire::{
     DecodeError, Element, EncodeError, EncodeProblem, Message, Reader, Request, Str, Uuid, Writer,
     check_read_version, check_write_version,
 };
-use bytes::Bytes;
 use std::ops::RangeInclusive;
 
 #[derive(Clone, Debug, PartialEq)]
