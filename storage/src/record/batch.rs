@@ -99,7 +99,7 @@ impl std::fmt::Debug for BatchHeader {
             .field("magic", &self.magic)
             .field("crc", &self.crc())
             .field("fields", &self.fields())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

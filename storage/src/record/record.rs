@@ -43,7 +43,7 @@ pub enum RecordError {
 }
 
 /// One record; keys and values are borrowed from the batch (or from its decompressed form).
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Record<'a> {
     /// Its offset.
     pub offset: Offset,
@@ -73,7 +73,7 @@ impl std::fmt::Debug for Record<'_> {
 }
 
 /// The headers of a record: an iterator of name and value, checked when the record was read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Headers<'a> {
     count: usize,
     cursor: Cursor<'a>,
