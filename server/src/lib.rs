@@ -5,3 +5,4 @@ pub mod control;
 pub mod handler;
 pub mod metadata;
 pub mod net;
+pub mod partition;

@@ -2,41 +2,237 @@
 //! each API has a file of its own below. This module knows no sockets: it takes the bytes of one
 //! frame and hands back pieces of memory and ranges of files, which the connection sends in order.
 
+mod api_versions;
+mod dispatch;
+mod errors;
+mod fetch;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod produce;
 mod request;
 mod response;
+mod topics;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use ringmain_storage::error::StoreError;
 use ringmain_storage::io::Io;
+use ringmain_storage::manager::LogManager;
+use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey};
+
+use crate::control::ControllerClient;
+use crate::metadata::image::{ConfigResource, MetadataImage, TopicImage};
+use crate::metadata::request::ImageUpdate;
+use crate::metadata::store::MetadataStore;
+use crate::partition::{Partition, Partitions, Purgatory, TopicSettings};
+use init_producer_id::ProducerIds;
 
 pub use request::{BadRequest, Request};
 pub use response::{Part, Response};
+
+/// What the handlers need to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `node.id`.
+    pub node_id: i32,
+    /// Name of the listener clients come through, whose advertised address they are told.
+    pub listener_name: String,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `fetch.max.bytes`: the most one fetch may ask for.
+    pub fetch_max_bytes: usize,
+    /// What topics have if nothing is set on them.
+    pub topic_defaults: TopicSettings,
+}
 
 /// What a shard's broker is made of.
 #[derive(Debug)]
 pub struct BrokerParts<I: Io> {
     /// Time and tasks of this shard.
     pub io: I,
+    /// The logs of this shard.
+    pub manager: Rc<LogManager<I>>,
+    /// The newest metadata.
+    pub store: Arc<MetadataStore>,
+    /// Who changes them.
+    pub controller: ControllerClient,
+    /// The configuration.
+    pub settings: Settings,
 }
 
 /// The broker as one shard sees it. Lives on the shard's thread; connections share it by `Rc`.
 #[derive(Debug)]
 pub struct Broker<I: Io> {
     parts: BrokerParts<I>,
+    partitions: Partitions<I>,
+    purgatory: Purgatory,
+    producer_ids: ProducerIds,
 }
 
 impl<I: Io> Broker<I> {
     /// Puts a broker together. Nothing runs until a request comes.
     pub fn new(parts: BrokerParts<I>) -> Rc<Self> {
-        Rc::new(Self { parts })
+        Rc::new(Self {
+            parts,
+            partitions: Partitions::default(),
+            purgatory: Purgatory::default(),
+            producer_ids: ProducerIds::default(),
+        })
     }
 
-    /// Answers one request. The future may wait (for durability, for data); dropping it gives up the
-    /// answer, never what was already appended. Requests of one connection may be handled at the same
-    /// time, but a Produce must have been polled once before the next request of its connection is
-    /// handled: its appends are queued in that first poll, which keeps a pipelining producer's order.
-    pub async fn handle(&self, request: Request) -> Response {
-        let _ = &self.parts.io;
-        Response::Close(format!("API key {} is not supported", request.api_key))
+    /// Opens every partition that the metadata say this broker holds, and makes the logs that are missing. Call it
+    /// once, before the first request. Logs the metadata do not know stay where they are, unused.
+    pub async fn open_partitions(&self) -> Result<usize, StoreError> {
+        let image = self.image();
+        for topic in image.topics() {
+            for index in (0_i32..).take(topic.partitions.len()) {
+                self.open_partition(&image, topic, PartitionIndex(index)).await?;
+            }
+        }
+        Ok(self.partitions.len())
+    }
+
+    /// Does what a change of the metadata asks of this shard, then says so. An error leaves the change
+    /// unacknowledged only for the partition it names: the others are done.
+    pub async fn apply(&self, update: ImageUpdate) -> Result<(), StoreError> {
+        let ImageUpdate { image, created, deleted, changed, configs, ack } = update;
+        let mut result = Ok(());
+        for key in deleted {
+            self.partitions.remove(key);
+            match self.parts.manager.delete_log(key).await {
+                Ok(()) | Err(StoreError::UnknownLog(_)) => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        for key in created.into_iter().map(|(key, _)| key).chain(changed) {
+            if let Some(topic) = image.topic_by_id(key.topic_id)
+                && let Err(error) = self.open_partition(&image, topic, key.partition).await
+            {
+                result = Err(error);
+            }
+        }
+        for resource in configs.iter().filter(|resource| resource.kind == ConfigResource::TOPIC) {
+            self.configure(&image, &resource.name);
+        }
+        // Whoever waits for the answer may have gone: then there is nobody to tell.
+        let _ = ack.send(());
+        result
+    }
+
+    /// Ends all waits: fetches answer with what they have. For a broker that stops.
+    pub fn stop_waiting(&self) {
+        self.purgatory.stop();
+    }
+
+    async fn open_partition(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        index: PartitionIndex,
+    ) -> Result<(), StoreError> {
+        let Some(described) = usize::try_from(index.0).ok().and_then(|at| topic.partitions.get(at)) else {
+            return Ok(());
+        };
+        let key = PartitionKey { topic_id: topic.id, partition: index };
+        if described.leader != self.parts.settings.node_id {
+            self.partitions.remove(key);
+            return Ok(());
+        }
+        let leader_epoch = LeaderEpoch(described.leader_epoch);
+        if let Some(partition) = self.partitions.get(key) {
+            partition.set_leader_epoch(leader_epoch);
+            return Ok(());
+        }
+        let settings = Rc::new(self.topic_settings(image, &topic.name));
+        let log = self.parts.manager.create_log(key, &topic.name, settings.log.clone()).await?;
+        log.set_config(settings.log.clone());
+        self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
+        Ok(())
+    }
+
+    /// Hands a topic's configuration to its partitions.
+    fn configure(&self, image: &MetadataImage, name: &str) {
+        let Some(topic) = image.topic_by_name(name) else { return };
+        let settings = Rc::new(self.topic_settings(image, name));
+        for index in (0_i32..).take(topic.partitions.len()) {
+            let key = PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) };
+            if let Some(partition) = self.partitions.get(key) {
+                partition.set_settings(Rc::clone(&settings));
+            }
+        }
+    }
+
+    fn topic_settings(&self, image: &MetadataImage, name: &str) -> TopicSettings {
+        let defaults = &self.parts.settings.topic_defaults;
+        image.topic_config(name).map_or_else(|| defaults.clone(), |set| defaults.with(set))
+    }
+
+    fn io(&self) -> &I {
+        &self.parts.io
+    }
+
+    fn image(&self) -> Arc<MetadataImage> {
+        self.parts.store.image()
+    }
+
+    fn partition(&self, key: PartitionKey) -> Option<Rc<Partition<I>>> {
+        self.partitions.get(key)
+    }
+
+    fn controller(&self) -> &ControllerClient {
+        &self.parts.controller
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    fn listener_name(&self) -> &str {
+        &self.parts.settings.listener_name
+    }
+
+    fn purgatory(&self) -> &Purgatory {
+        &self.purgatory
+    }
+
+    fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+}
+
+/// Who asks, and in which version.
+struct Context {
+    version: i16,
+    client_id: Option<bytes::Bytes>,
+}
+
+impl Context {
+    /// Whether the client calls itself as Kafka's own brokers do when they write internal topics
+    /// (`AdminUtils.ADMIN_CLIENT_ID`).
+    fn is_admin_client(&self) -> bool {
+        self.client_id.as_deref() == Some(b"__admin_client")
+    }
+}
+
+/// What a handler comes to.
+enum Answer<R> {
+    /// A response, and the record bytes its external runs stand for.
+    Body {
+        /// The response.
+        body: R,
+        /// One list of slices for each external run, by its index.
+        slices: Vec<Vec<ringmain_storage::segment::Slice>>,
+    },
+    /// Nothing is sent.
+    Nothing,
+    /// The connection ends; the text says why.
+    Close(String),
+}
+
+impl<R> From<R> for Answer<R> {
+    fn from(body: R) -> Self {
+        Self::Body { body, slices: Vec::new() }
     }
 }

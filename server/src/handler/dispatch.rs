@@ -1,0 +1,145 @@
+//! Which handler answers which key, and the frame around its answer.
+//!
+//! Order of checks, as in `RequestHeader.parse` and `RequestContext.parseRequest`: key known and served → version served
+//! (ApiVersions answers a wrong one, every other API closes the connection: the client cannot have learnt of it
+//! here) → body readable, to its end. A body that cannot be read closes the connection and says which field it was.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ringmain_protocol::ApiKey;
+use ringmain_protocol::messages::ApiVersionsResponse;
+use ringmain_protocol::messages::response_header::ResponseHeader;
+use ringmain_protocol::wire::{self, Message, Reader, Writer};
+use ringmain_storage::io::Io;
+use ringmain_storage::segment::Slice;
+
+use super::{Answer, Broker, Context, Part, Request, Response};
+use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
+
+/// First version of the request header that ends in tagged fields.
+const FLEXIBLE_HEADER: i16 = 2;
+
+impl<I: Io> Broker<I> {
+    /// Answers one request. The future may wait (for durability, for data); dropping it gives up the
+    /// answer, never what was already appended. Requests of one connection may be handled at the same
+    /// time, but a Produce must have been polled once before the next request of its connection is
+    /// handled: its appends are queued in that first poll, which keeps a pipelining producer's order.
+    pub async fn handle(&self, request: Request) -> Response {
+        let Ok(key) = ApiKey::try_from(request.api_key) else {
+            return Response::Close(format!("unknown API key {}", request.api_key));
+        };
+        let Some(versions) = api_versions::versions(key) else {
+            return Response::Close(format!("{} is not served", key.name()));
+        };
+        if !versions.contains(&request.version) {
+            if key == ApiKey::ApiVersions {
+                let told = api_versions::unsupported();
+                return frame::<ApiVersionsResponse>(key, &request, 0, told.into());
+            }
+            return Response::Close(format!("{} version {} is not served", key.name(), request.version));
+        }
+        match key {
+            ApiKey::Produce => {
+                answer(key, request, async |context, body| produce::handle(self, context, body).await).await
+            }
+            ApiKey::Fetch => {
+                answer(key, request, async |context, body| fetch::handle(self, context, body).await).await
+            }
+            ApiKey::ListOffsets => {
+                answer(key, request, async |context, body| list_offsets::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::Metadata => {
+                answer(key, request, async |context, body| metadata::handle(self, context, body).await).await
+            }
+            ApiKey::ApiVersions => {
+                answer(key, request, async |context, body| api_versions::handle(self, context, &body)).await
+            }
+            ApiKey::InitProducerId => {
+                answer(key, request, async |_, body| init_producer_id::handle(self, &body).await).await
+            }
+            _ => Response::Close(format!("{} is not served", key.name())),
+        }
+    }
+}
+
+/// Reads the body, has it handled, frames what comes out.
+async fn answer<R: wire::Request>(
+    key: ApiKey,
+    request: Request,
+    handle: impl AsyncFnOnce(&Context, R) -> Answer<R::Response>,
+) -> Response {
+    let version = request.version;
+    let body = match read::<R>(key, &request) {
+        Ok(body) => body,
+        Err(error) => {
+            return Response::Close(format!("{} version {version} cannot be read: {error}", R::NAME));
+        }
+    };
+    let context = Context { version, client_id: request.client_id.clone() };
+    let answer = handle(&context, body).await;
+    frame(key, &request, version, answer)
+}
+
+/// Reads what follows the client id, which is all of the frame.
+fn read<R: wire::Request>(key: ApiKey, request: &Request) -> Result<R, wire::DecodeError> {
+    let mut reader = Reader::new(request.rest.clone());
+    if key.request_header_version(request.version) >= FLEXIBLE_HEADER {
+        reader.skip_tags("RequestHeader")?;
+    }
+    let body = R::read(&mut reader, request.version)?;
+    reader.finish(R::NAME)?;
+    Ok(body)
+}
+
+/// The frame of an answer.
+fn frame<R: Message>(key: ApiKey, request: &Request, version: i16, answer: Answer<R>) -> Response {
+    let (body, slices) = match answer {
+        Answer::Body { body, slices } => (body, slices),
+        Answer::Nothing => return Response::None,
+        Answer::Close(reason) => return Response::Close(reason),
+    };
+    let mut writer = Writer::new();
+    let header = ResponseHeader { correlation_id: request.correlation_id, ..ResponseHeader::default() };
+    let header_version = key.response_header_version(version);
+    let written = header.write(&mut writer, header_version).and_then(|()| body.write(&mut writer, version));
+    if let Err(error) = written {
+        tracing::error!(api = key.name(), version, %error, "response cannot be written");
+        return Response::Close(format!("the response cannot be written: {error}"));
+    }
+    let encoded = writer.finish();
+    let Ok(size) = i32::try_from(encoded.len()) else {
+        return Response::Close(format!("the response has {} bytes, more than a frame can", encoded.len()));
+    };
+    let mut parts = Vec::with_capacity(1 + encoded.parts.len() + slices.iter().map(Vec::len).sum::<usize>());
+    parts.push(Part::Memory(length_prefix(size)));
+    let mut slices: Vec<Option<Vec<Slice>>> = slices.into_iter().map(Some).collect();
+    for part in encoded.parts {
+        match part {
+            wire::Part::Bytes(bytes) => parts.push(Part::Memory(bytes)),
+            wire::Part::Slices { index, len } => {
+                let run =
+                    usize::try_from(index).ok().and_then(|at| slices.get_mut(at)).and_then(Option::take);
+                let run = run.unwrap_or_default();
+                let there: usize = run.iter().map(Slice::len).sum();
+                assert!(u32::try_from(there) == Ok(len), "a run of {there} bytes was announced as {len}");
+                parts.extend(run.into_iter().map(part_of));
+            }
+        }
+    }
+    Response::Frame(parts)
+}
+
+/// The four bytes before every frame.
+fn length_prefix(size: i32) -> Bytes {
+    let mut prefix = BytesMut::with_capacity(4);
+    prefix.put_i32(size);
+    prefix.freeze()
+}
+
+/// A slice of a log as the connection sends it.
+fn part_of(slice: Slice) -> Part {
+    match slice {
+        Slice::Memory(bytes) => Part::Memory(bytes),
+        Slice::File { descriptor, position, len } => Part::File { descriptor, position, len },
+    }
+}

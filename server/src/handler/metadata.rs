@@ -1,0 +1,201 @@
+//! Metadata (key 3): brokers, topics and who leads their partitions.
+//!
+//! Versions: 0 (an empty list asks for all) · 1 (null asks for all, racks, controller) · 2 (cluster id) · 4 (whether to
+//! create) · 5 (offline replicas) · 7 (leader epochs) · 8 to 10 (authorized operations; the cluster's until 10) ·
+//! 9 (flexible) · 10 (topic ids in answers) · 12 (topics by id) · 13 (error for the whole answer).
+//!
+//! Left out: authorization, so authorized operations are all there are.
+//!
+//! Order, as in `KafkaApis.handleTopicMetadataRequest`: the request fits its version → ids, if any is given, else names →
+//! known topics are described → unknown ones: created if the request and `auto.create.topics.enable` allow,
+//! else INVALID_TOPIC_EXCEPTION or UNKNOWN_TOPIC_OR_PARTITION.
+//!
+//! A topic that is created here can be used when the answer arrives, where Apache first answers
+//! LEADER_NOT_AVAILABLE. A leader epoch that is not known is −1, never 0: clients trust it from version 9 on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ringmain_protocol::error_code::ErrorCode;
+use ringmain_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ringmain_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ringmain_protocol::wire::{Str, Uuid};
+use ringmain_storage::io::Io;
+
+use super::{Answer, Broker, Context, errors, topics};
+use crate::metadata::error::ErrorCode as ControllerCode;
+use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metadata::request::CreateTopicSpec;
+
+/// First version that may name topics by id.
+const TOPICS_BY_ID_SINCE: i16 = 12;
+
+/// Answers one Metadata.
+pub(super) async fn handle<I: Io>(
+    broker: &Broker<I>,
+    context: &Context,
+    request: MetadataRequest,
+) -> Answer<MetadataResponse> {
+    let version = context.version;
+    let asked = match &request.topics {
+        None => None,
+        Some(topics) if topics.is_empty() && version == 0 => None,
+        Some(topics) => Some(topics),
+    };
+    let fits = version >= TOPICS_BY_ID_SINCE
+        || asked.into_iter().flatten().all(|topic| topic.name.is_some() && topic.topic_id.is_zero());
+    let image = broker.image();
+    let mut described = match asked {
+        None => image.topics().map(|topic| describe(&image, topic)).collect(),
+        Some(asked) if !fits => {
+            // Before version 12 an answer cannot leave a name out.
+            let name = |topic: &MetadataRequestTopic| Some(topic.name.clone().unwrap_or_default());
+            asked
+                .iter()
+                .map(|topic| unknown(name(topic), topic.topic_id, ErrorCode::InvalidRequest))
+                .collect()
+        }
+        Some(asked) if asked.iter().any(|topic| !topic.topic_id.is_zero()) => by_id(&image, asked),
+        Some(asked) => by_name(broker, asked, request.allow_auto_topic_creation).await,
+    };
+    if request.include_topic_authorized_operations {
+        for topic in &mut described {
+            topic.topic_authorized_operations = topics::TOPIC_OPERATIONS;
+        }
+    }
+    let image = broker.image();
+    let brokers = topics::nodes(&image, broker.listener_name())
+        .map(|node| MetadataResponseBroker {
+            node_id: node.id,
+            host: Str::from(node.host),
+            port: node.port,
+            rack: node.rack.map(Str::from),
+            ..MetadataResponseBroker::default()
+        })
+        .collect();
+    let mut response = MetadataResponse {
+        brokers,
+        cluster_id: Some(Str::from(&*image.cluster_id)),
+        controller_id: broker.settings().node_id,
+        topics: described,
+        error_code: if fits { 0 } else { ErrorCode::InvalidRequest.code() },
+        ..MetadataResponse::default()
+    };
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = topics::CLUSTER_OPERATIONS;
+    }
+    response.into()
+}
+
+/// Topics named by id; names beside ids are not looked at, as in Apache.
+fn by_id(image: &MetadataImage, asked: &[MetadataRequestTopic]) -> Vec<MetadataResponseTopic> {
+    let ids: BTreeSet<_> = asked
+        .iter()
+        .filter(|topic| !topic.topic_id.is_zero())
+        .map(|topic| topics::topic_id(topic.topic_id))
+        .collect();
+    ids.into_iter()
+        .map(|id| match image.topic_by_id(id) {
+            Some(topic) => describe(image, topic),
+            None => unknown(None, topics::uuid(id), ErrorCode::UnknownTopicId),
+        })
+        .collect()
+}
+
+/// Topics by name, the missing ones created if that is allowed.
+async fn by_name<I: Io>(
+    broker: &Broker<I>,
+    asked: &[MetadataRequestTopic],
+    allow_creation: bool,
+) -> Vec<MetadataResponseTopic> {
+    let names: BTreeSet<Str> = asked.iter().filter_map(|topic| topic.name.clone()).collect();
+    let image = broker.image();
+    let (mut described, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
+    for name in names {
+        match image.topic_by_name(&name) {
+            Some(topic) => described.push(describe(&image, topic)),
+            None if !topics::is_valid_name(&name) => {
+                described.push(unknown(Some(name), Uuid::ZERO, ErrorCode::InvalidTopicException));
+            }
+            None => missing.push(name),
+        }
+    }
+    drop(image);
+    if allow_creation && broker.settings().auto_create_topics && !missing.is_empty() {
+        described.extend(create(broker, missing).await);
+    } else {
+        let code = ErrorCode::UnknownTopicOrPartition;
+        described.extend(missing.into_iter().map(|name| unknown(Some(name), Uuid::ZERO, code)));
+    }
+    described
+}
+
+/// Creates topics with the broker's defaults and describes them. Somebody else may have been faster: fine.
+async fn create<I: Io>(broker: &Broker<I>, names: Vec<Str>) -> Vec<MetadataResponseTopic> {
+    let specs = names
+        .iter()
+        .map(|name| CreateTopicSpec {
+            name: name.to_string(),
+            partition_count: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        })
+        .collect();
+    let results = broker.controller().create_topics(specs, false).await;
+    let image = broker.image();
+    names
+        .into_iter()
+        .zip(results)
+        .map(|(name, result)| match (result, image.topic_by_name(&name)) {
+            (_, Some(topic)) => describe(&image, topic),
+            (Err(error), None) if error.code != ControllerCode::TopicAlreadyExists => {
+                tracing::warn!(topic = %name, %error, "topic could not be created on first use");
+                unknown(Some(name), Uuid::ZERO, errors::controller(&error))
+            }
+            (_, None) => unknown(Some(name), Uuid::ZERO, ErrorCode::LeaderNotAvailable),
+        })
+        .collect()
+}
+
+/// A topic that is not described.
+fn unknown(name: Option<Str>, topic_id: Uuid, code: ErrorCode) -> MetadataResponseTopic {
+    let is_internal = name.as_deref().is_some_and(topics::is_internal);
+    MetadataResponseTopic {
+        error_code: code.code(),
+        name,
+        topic_id,
+        is_internal,
+        ..MetadataResponseTopic::default()
+    }
+}
+
+/// A topic with its partitions.
+fn describe(image: &MetadataImage, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
+    let in_service = |id: &i32| image.brokers.get(id).is_some_and(|broker| !broker.fenced);
+    let partitions = (0_i32..)
+        .zip(&topic.partitions)
+        .map(|(partition_index, partition)| {
+            let leader = Some(partition.leader).filter(in_service);
+            MetadataResponsePartition {
+                error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).code(),
+                partition_index,
+                leader_id: leader.unwrap_or(-1),
+                leader_epoch: partition.leader_epoch,
+                replica_nodes: partition.replicas.clone(),
+                isr_nodes: partition.isr.clone(),
+                offline_replicas: partition.replicas.iter().copied().filter(|id| !in_service(id)).collect(),
+                ..MetadataResponsePartition::default()
+            }
+        })
+        .collect();
+    MetadataResponseTopic {
+        name: Some(Str::from(&*topic.name)),
+        topic_id: topics::uuid(topic.id),
+        is_internal: topics::is_internal(&topic.name),
+        partitions,
+        ..MetadataResponseTopic::default()
+    }
+}

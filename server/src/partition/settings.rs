@@ -1,0 +1,116 @@
+//! A topic's settings as the broker acts on them: parsed once when a partition is made or its configuration
+//! changes, never per request. What is set on the topic wins over the broker's default.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringmain_storage::config::{LogConfig, TimestampType};
+
+/// What a partition's topic is set to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicSettings {
+    /// What its log needs to know.
+    pub log: LogConfig,
+    /// Whether `cleanup.policy` has `compact`: then every record needs a key.
+    pub compacted: bool,
+    /// Whether `compression.type` is `zstd`, which old consumers cannot read.
+    pub zstd: bool,
+    /// `message.timestamp.before.max.ms`: how far behind the broker's clock a producer's may be.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far ahead.
+    pub timestamp_after_max_ms: i64,
+}
+
+impl Default for TopicSettings {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Self {
+            log: LogConfig::default(),
+            compacted: false,
+            zstd: false,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+        }
+    }
+}
+
+impl TopicSettings {
+    /// These settings with what is set on a topic laid over them. Values were checked when they were set; one
+    /// that cannot be read all the same leaves the default and says so in the log.
+    #[must_use]
+    pub fn with(&self, set: &BTreeMap<Arc<str>, Arc<str>>) -> Self {
+        let mut settings = self.clone();
+        for (name, value) in set {
+            if settings.set(name, value).is_none() {
+                tracing::warn!(%name, %value, "topic configuration cannot be read; the default holds");
+            }
+        }
+        settings
+    }
+
+    /// Takes one setting over; `None` if its value cannot be read. Names that nothing here acts on pass.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        let value = value.trim();
+        match name {
+            "segment.bytes" => self.log.segment_bytes = value.parse().ok()?,
+            "segment.ms" => self.log.segment_ms = value.parse().ok()?,
+            "index.interval.bytes" => self.log.index_interval_bytes = value.parse().ok()?,
+            "retention.ms" => self.log.retention_ms = value.parse().ok()?,
+            "retention.bytes" => self.log.retention_bytes = value.parse().ok()?,
+            "max.message.bytes" => self.log.max_message_bytes = value.parse().ok()?,
+            "message.timestamp.type" => {
+                self.log.timestamp_type = match value {
+                    "CreateTime" => TimestampType::CreateTime,
+                    "LogAppendTime" => TimestampType::LogAppendTime,
+                    _ => return None,
+                }
+            }
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = value.parse().ok()?,
+            "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = value.parse().ok()?,
+            "compression.type" => self.zstd = value == "zstd",
+            "cleanup.policy" => {
+                let has = |policy| value.split(',').any(|part| part.trim() == policy);
+                self.compacted = has("compact");
+                self.log.cleanup_delete = has("delete");
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> TopicSettings {
+        let set = pairs.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect();
+        TopicSettings::default().with(&set)
+    }
+
+    #[test]
+    fn what_is_set_wins_and_the_rest_stays() {
+        let settings = set(&[
+            ("cleanup.policy", "compact, delete"),
+            ("max.message.bytes", "77"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("compression.type", "zstd"),
+            ("min.insync.replicas", "1"),
+        ]);
+        assert!(settings.compacted && settings.log.cleanup_delete && settings.zstd);
+        assert_eq!(settings.log.max_message_bytes, 77);
+        assert_eq!(settings.log.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(settings.log.segment_bytes, LogConfig::default().segment_bytes);
+    }
+
+    #[test]
+    fn an_unreadable_value_leaves_the_default() {
+        assert_eq!(set(&[("segment.bytes", "many")]), TopicSettings::default());
+    }
+
+    #[test]
+    fn compact_alone_switches_retention_off() {
+        let settings = set(&[("cleanup.policy", "compact")]);
+        assert!(settings.compacted && !settings.log.cleanup_delete);
+    }
+}
