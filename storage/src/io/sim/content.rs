@@ -125,6 +125,19 @@ impl Content {
         self.move_to(numbers, State::InFlight, State::Doomed);
     }
 
+    /// The process that wrote is gone: what was in flight lands whole or not at all, and nothing is any more
+    /// certain than before.
+    pub(super) fn abandon(&mut self, random: &mut Random) {
+        let in_flight = self.effects.iter().filter(|effect| effect.state == State::InFlight);
+        for number in in_flight.map(|effect| effect.number).collect::<Vec<_>>() {
+            if random.one_in(2) {
+                self.complete_write(number, false);
+            } else {
+                self.effects.retain(|effect| effect.number != number);
+            }
+        }
+    }
+
     /// Changes one bit of what is live and certain, as a rotting medium does.
     pub(super) fn flip_bit(&mut self, position: usize) {
         for bytes in [&mut self.live, &mut self.base] {

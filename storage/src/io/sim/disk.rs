@@ -245,6 +245,17 @@ impl Disk {
         disk
     }
 
+    /// The disk as the next process finds it after this one was killed, without a power cut.
+    pub(super) fn abandoned(&self, random: &mut Random) -> Self {
+        let mut disk = self.clone();
+        for node in disk.nodes.values_mut() {
+            if let Node::File(content) = node {
+                content.abandon(random);
+            }
+        }
+        disk
+    }
+
     fn drop_unreachable(&mut self) {
         let mut reached = vec![ROOT];
         let mut index = 0;

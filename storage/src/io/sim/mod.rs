@@ -94,6 +94,19 @@ impl SimWorld {
     pub fn crash(&self, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let disk = self.inner.disk.borrow().crashed(&mut random);
+        self.after(&mut random, disk)
+    }
+
+    /// A new process on this machine after this one was killed: all that was written is visible to it, but
+    /// what no sync made certain is still uncertain, and a power cut later may take it back.
+    #[must_use]
+    pub fn kill(&self, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let disk = self.inner.disk.borrow().abandoned(&mut random);
+        self.after(&mut random, disk)
+    }
+
+    fn after(&self, random: &mut Random, disk: disk::Disk) -> Self {
         let uptime = i64::try_from(self.inner.executor.now().as_millis()).unwrap_or(0);
         Self::with_disk(random.number(), disk, self.inner.epoch_ms + uptime + 1000)
     }

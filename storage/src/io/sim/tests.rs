@@ -73,6 +73,19 @@ fn what_is_synced_survives_and_what_is_not_may_be_torn() {
 }
 
 #[test]
+fn a_killed_process_leaves_what_it_wrote_visible_and_uncertain() {
+    let world = SimWorld::new(1);
+    world.run(three_blocks(world.io())).unwrap();
+    let next = world.kill(1);
+    assert_eq!(next.run(content(next.io())).unwrap().len(), 12288, "visible");
+    let lost = (0..50).any(|seed| {
+        let after = next.crash(seed);
+        after.run(content(after.io())).unwrap().len() == 8192
+    });
+    assert!(lost, "uncertain");
+}
+
+#[test]
 fn a_durable_write_over_an_uncertain_one_stays() {
     let world = SimWorld::new(1);
     world
