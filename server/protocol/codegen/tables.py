@@ -1,5 +1,7 @@
 """Writes what spans messages: the module files, the table of API keys, the enums of record types."""
 
+from dataclasses import dataclass
+
 import rust
 
 GROUPS = {
@@ -7,6 +9,38 @@ GROUPS = {
     "metadata": "The values of the records in the `__cluster_metadata` log.",
     "coordinator": "The keys and values of the records in the coordinators' internal topics.",
 }
+
+
+@dataclass(frozen=True)
+class Family:
+    """Record types that are told apart by a number in front of them."""
+
+    name: str
+    module: str
+    kind: str
+    prefixes: tuple
+    what: str
+
+    def holds(self, message):
+        """True if the message belongs to the family."""
+        return message.kind == self.kind and message.name.startswith(self.prefixes)
+
+
+SHARE = ("ShareSnapshot", "ShareUpdate")
+TRANSACTION = ("TransactionLog",)
+GROUP = ("Consumer", "Group", "LegacyOffset", "OffsetCommit", "ShareGroup", "StreamsGroup")
+FAMILIES = [
+    Family("MetadataRecord", "record", "metadata", ("",), "One record of the metadata log, of any type."),
+    Family("GroupKey", "group_key", "coordinator-key", GROUP, "The key of a record in `__consumer_offsets`."),
+    Family("GroupValue", "group_value", "coordinator-value", GROUP, "The value of a record in `__consumer_offsets`."),
+    Family("TransactionKey", "transaction_key", "coordinator-key", TRANSACTION,
+           "The key of a record in `__transaction_state`."),
+    Family("TransactionValue", "transaction_value", "coordinator-value", TRANSACTION,
+           "The value of a record in `__transaction_state`."),
+    Family("ShareKey", "share_key", "coordinator-key", SHARE, "The key of a record in `__share_group_state`."),
+    Family("ShareValue", "share_value", "coordinator-value", SHARE,
+           "The value of a record in `__share_group_state`."),
+]
 
 
 def module_file(group, messages):
@@ -21,17 +55,19 @@ def module_file(group, messages):
     yield ""
 
 
-def record_enum(messages):
-    """The enum over all metadata records."""
-    yield "//! One metadata record of any type."
+def record_enum(family, messages):
+    """An enum over the records of one family."""
+    yield f"//! {family.what}"
     yield "use crate::wire::{DecodeError, DecodeProblem, EncodeError, Message, Reader, Writer};"
-    yield "use crate::metadata;"
+    group = messages[0].group
+    yield f"use crate::{group};"
+    yield f"/// {family.what}"
     yield "#[derive(Clone, Debug, PartialEq)]"
-    yield "pub enum MetadataRecord {"
+    yield f"pub enum {family.name} {{"
     for message in messages:
-        yield f"{variant(message)}(metadata::{message.name}),"
+        yield f"{variant(message)}({group}::{message.name}),"
     yield "}"
-    yield "impl MetadataRecord {"
+    yield f"impl {family.name} {{"
     yield "/// The number of the record's type."
     yield "pub fn api_key(&self) -> i16 { match self {"
     for message in messages:
@@ -46,8 +82,11 @@ def record_enum(messages):
     yield "pub fn read(api_key: i16, version: i16, reader: &mut Reader) -> Result<Self, DecodeError> {"
     yield "match api_key {"
     for message in messages:
-        yield f"{message.key} => metadata::{message.name}::read(reader, version).map(Self::{variant(message)}),"
-    yield "_ => Err(DecodeError { field: \"MetadataRecord\", problem: DecodeProblem::UnknownKey { key: i64::from(api_key) } }),"
+        yield f"{message.key} => {group}::{message.name}::read(reader, version).map(Self::{variant(message)}),"
+    yield (
+        f'_ => Err(DecodeError {{ field: "{family.name}",'
+        " problem: DecodeProblem::UnknownKey { key: i64::from(api_key) } }),"
+    )
     yield "} }"
     yield "/// Appends the body of the record in that version."
     yield "pub fn write(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> { match self {"
@@ -56,12 +95,15 @@ def record_enum(messages):
     yield "} }"
     yield "}"
     for message in messages:
-        yield f"impl From<metadata::{message.name}> for MetadataRecord {{ fn from(record: metadata::{message.name}) -> Self {{ Self::{variant(message)}(record) }} }}"
+        yield f"impl From<{group}::{message.name}> for {family.name} {{"
+        yield f"fn from(record: {group}::{message.name}) -> Self {{ Self::{variant(message)}(record) }} }}"
 
 
 def variant(message):
-    """The name of a record's variant: Kafka's without the ending they share."""
-    return message.name.removesuffix("Record")
+    """The name of a record's variant: Kafka's name without the ending all of the family share."""
+    if message.group == "metadata":
+        return message.name.removesuffix("Record")
+    return message.name.removesuffix("Key").removesuffix("Value")
 
 
 def api_keys(messages):
@@ -130,10 +172,11 @@ def tables(messages):
     for group in GROUPS:
         members = [message for message in messages if message.group == group]
         text = "\n".join(module_file(group, members))
-        if group == "metadata":
-            text += "\nmod record;\npub use record::MetadataRecord;\n"
-            records = sorted(members, key=lambda message: message.key)
-            result["metadata/record.rs"] = "\n".join(record_enum(records)) + "\n"
+        for family in FAMILIES:
+            records = sorted(filter(family.holds, members), key=lambda message: message.key)
+            if records:
+                text += f"\nmod {family.module};\npub use {family.module}::{family.name};\n"
+                result[f"{group}/{family.module}.rs"] = "\n".join(record_enum(family, records)) + "\n"
         result[f"{group}/mod.rs"] = text
     result["api_key.rs"] = "\n".join(api_keys(messages)) + "\n"
     result["catalog.rs"] = "\n".join(catalog(messages)) + "\n"
@@ -146,7 +189,7 @@ def tables(messages):
     result["mod.rs"] = (
         "//! Everything that codegen/generate.py writes.\n"
         "#![allow(\n"
-        "    missing_docs, clippy::pedantic, clippy::too_many_lines, clippy::nonminimal_bool,\n"
+        "    missing_docs, clippy::pedantic, clippy::too_many_lines, clippy::nonminimal_bool, clippy::collapsible_if,\n"
         "    clippy::field_reassign_with_default, clippy::fn_params_excessive_bools,\n"
         '    reason = "generated: the schema files are what is read and reviewed"\n'
         ")]\n"

@@ -27,8 +27,8 @@ impl ApiKey {
         if self.first_flexible_request().is_some_and(|first| version >= first) { 2 } else { 1 }
     }
 
-    /// The version of the header in front of a response of that version. ApiVersions keeps the oldest one, so
-    /// that a client of any age can read the answer (KIP-511).
+    /// The version of the header in front of a response of that version. `ApiVersions` keeps the oldest one,
+    /// so that a client of any age can read the answer (KIP-511).
     pub fn response_header_version(self, version: i16) -> i16 {
         let flexible = self.first_flexible_response().is_some_and(|first| version >= first);
         i16::from(flexible && self != Self::ApiVersions)

@@ -11,7 +11,7 @@ pub trait Sample {
     fn sample(sampler: &mut Sampler, version: i16) -> Self;
 }
 
-/// A source of randomness: SplitMix64, so that a seed gives the same values everywhere.
+/// A source of randomness: `SplitMix64`, so that a seed gives the same values everywhere.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     state: u64,

@@ -1,12 +1,13 @@
 //! What holds for every type and every version: values survive the wire, and no bytes panic or inflate.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use bytes::Bytes;
 use ringmain_protocol::{catalog, sample::Sampler};
 
-/// The seed of this run: `RINGMAIN_TEST_SEED`, else a fixed one, so that a failure can be repeated.
+/// The seed of this run: `SEED`, else a fixed one, so that a failure can be repeated.
 fn seed() -> u64 {
-    let seed = std::env::var("RINGMAIN_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(4_3_0);
-    eprintln!("RINGMAIN_TEST_SEED={seed}");
+    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(4_3_0);
+    eprintln!("SEED={seed}");
     seed
 }
 

@@ -5,6 +5,7 @@
     clippy::pedantic,
     clippy::too_many_lines,
     clippy::nonminimal_bool,
+    clippy::collapsible_if,
     clippy::field_reassign_with_default,
     clippy::fn_params_excessive_bools,
     reason = "generated: the schema files are what is read and reviewed"

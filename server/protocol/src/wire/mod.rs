@@ -1,6 +1,14 @@
 //! The primitives under the generated types: a bounded reader, a writer that never copies record bytes, and
 //! the value types the schemas name. Errors name the message and field they happened in.
 
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "bytes from outside never panic"
+)]
+
 mod encoded;
 mod error;
 mod reader;

@@ -44,6 +44,7 @@ impl Reader {
     }
 
     /// Leaves a tagged field, which must have been read to its end.
+    #[expect(clippy::needless_pass_by_value, reason = "a frame is taken, so that it ends once")]
     pub fn end_tag(&mut self, frame: TagFrame, field: &'static str) -> Result<(), DecodeError> {
         let left = self.remaining();
         self.end = frame.outer_end;

@@ -102,3 +102,21 @@ pub use streams_group_topology_key::StreamsGroupTopologyKey;
 pub use streams_group_topology_value::StreamsGroupTopologyValue;
 pub use transaction_log_key::TransactionLogKey;
 pub use transaction_log_value::TransactionLogValue;
+
+mod group_key;
+pub use group_key::GroupKey;
+
+mod group_value;
+pub use group_value::GroupValue;
+
+mod transaction_key;
+pub use transaction_key::TransactionKey;
+
+mod transaction_value;
+pub use transaction_value::TransactionValue;
+
+mod share_key;
+pub use share_key::ShareKey;
+
+mod share_value;
+pub use share_value::ShareValue;
