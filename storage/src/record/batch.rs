@@ -364,6 +364,14 @@ pub fn set_log_append_time(batch: &mut [u8], timestamp: TimestampMs) -> bool {
     seal(batch)
 }
 
+/// Corrects the max timestamp of a batch whose header lied, and recomputes the CRC. `batch` is exactly one batch.
+/// False (and nothing changed) if there are not even a header's bytes.
+pub fn set_max_timestamp(batch: &mut [u8], timestamp: TimestampMs) -> bool {
+    let Some(header) = BatchHeader::read_mut(batch) else { return false };
+    header.max_timestamp = timestamp.0.into();
+    seal(batch)
+}
+
 /// Computes and writes the CRC. `batch` is exactly one batch. False if there are not even a header's bytes.
 pub fn seal(batch: &mut [u8]) -> bool {
     let Some(crc) = compute_crc(batch) else { return false };

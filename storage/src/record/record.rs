@@ -43,7 +43,7 @@ pub enum RecordError {
 }
 
 /// One record; keys and values are borrowed from the batch (or from its decompressed form).
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Record<'a> {
     /// Its offset.
     pub offset: Offset,
@@ -72,8 +72,9 @@ impl std::fmt::Debug for Record<'_> {
     }
 }
 
-/// The headers of a record: an iterator of name and value, checked when the record was read.
-#[derive(Clone)]
+/// The headers of a record: an iterator of name and value, checked when the record was read. A name that is not
+/// UTF-8 comes with replacement characters, as Java's clients see it: it must not keep anyone from the records.
+#[derive(Clone, Copy)]
 pub struct Headers<'a> {
     count: usize,
     cursor: Cursor<'a>,
@@ -92,19 +93,24 @@ impl std::fmt::Debug for Headers<'_> {
     }
 }
 
+#[expect(
+    clippy::copy_iterator,
+    reason = "two words; a record is read through a reference, its headers anew each time"
+)]
 impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a str, Option<&'a [u8]>);
+    type Item = (Cow<'a, str>, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.count = self.count.checked_sub(1)?;
-        read_header(&mut self.cursor).ok()
+        let (name, value) = read_header(&mut self.cursor).ok()?;
+        Some((String::from_utf8_lossy(name), value))
     }
 }
 
-fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a str, Option<&'a [u8]>), Malformed> {
-    let malformed = Malformed { field: "header name" };
-    let name = cursor.nullable_bytes("header name")?.ok_or(malformed)?;
-    let name = std::str::from_utf8(name).map_err(|_| malformed)?;
+/// Reads a header: its name, which is never null, and its value.
+#[inline]
+pub(crate) fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), Malformed> {
+    let name = cursor.nullable_bytes("header name")?.ok_or(Malformed { field: "header name" })?;
     Ok((name, cursor.nullable_bytes("header value")?))
 }
 

@@ -18,7 +18,7 @@
 
 use super::batch::{Attributes, BatchHeader, CRC_COVERS_FROM, HEADER_BYTES, MAGIC, TimestampType};
 use super::compression::{Codec, decompress};
-use super::record::{RecordError, read_frame, read_header_count};
+use super::record::{RecordError, read_frame, read_header, read_header_count};
 use super::varint::{Cursor, Malformed};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -74,8 +74,11 @@ pub struct VerifiedBatch {
     pub codec: Codec,
     /// Timestamp the deltas count from.
     pub base_timestamp: TimestampMs,
-    /// Largest timestamp, as the header says.
+    /// Largest timestamp: the records', where they were looked at, else what the header says.
     pub max_timestamp: TimestampMs,
+    /// Whether the header says another largest timestamp than the records have. Kafka then corrects the header:
+    /// [`set_max_timestamp`](super::batch::set_max_timestamp).
+    pub max_timestamp_is_wrong: bool,
     /// Who produced it, if idempotent or transactional.
     pub producer: Option<ProducerBatch>,
     /// The CRC, computed and equal to the stored one. It changes if the timestamp type or max timestamp is set.
@@ -268,8 +271,10 @@ pub fn validate_produced(bytes: &[u8], limits: &ProduceLimits) -> Result<Verifie
     if attributes.timestamp_type() == TimestampType::LogAppendTime {
         return Err(BatchError::TimestampType);
     }
-    check_records(header, bytes.get(HEADER_BYTES..).unwrap_or_default(), codec, limits)?;
-    Ok(summary(header, size, codec, crc))
+    let records = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let max_timestamp = check_records(header, records, codec, limits)?;
+    let max_timestamp_is_wrong = max_timestamp != header.max_timestamp();
+    Ok(VerifiedBatch { max_timestamp, max_timestamp_is_wrong, ..summary(header, size, codec, crc) })
 }
 
 /// Checks a batch that some broker has stored: as it came from disk, from a leader or from the metadata log. Exactly
@@ -338,27 +343,30 @@ fn summary(header: &BatchHeader, batch_bytes: usize, codec: Codec, crc: u32) -> 
         codec,
         base_timestamp: header.base_timestamp(),
         max_timestamp: header.max_timestamp(),
+        max_timestamp_is_wrong: false,
         producer: producer_of(header),
         crc,
     }
 }
 
-/// Rules 7 and 8: timestamps, framing, keys.
+/// Rules 7 and 8: timestamps, framing, keys. Returns the largest timestamp.
 fn check_records(
     header: &BatchHeader,
     records: &[u8],
     codec: Codec,
     limits: &ProduceLimits,
-) -> Result<(), BatchError> {
+) -> Result<TimestampMs, BatchError> {
     let times = TimestampBounds::of(limits);
     if codec != Codec::None && !limits.compacted {
         times.check(header.base_timestamp().0)?;
-        return times.check(header.max_timestamp().0);
+        times.check(header.max_timestamp().0)?;
+        return Ok(header.max_timestamp());
     }
     let records = decompress(codec, records, limits.decompressed_bytes_max).map_err(RecordError::from)?;
     let mut cursor = Cursor::new(&records);
     let base_timestamp = header.base_timestamp().0;
     let mut expected_delta = 0_i32;
+    let mut max_timestamp = NO_TIMESTAMP;
     for index in 0..usize::try_from(header.record_count()).unwrap_or(0) {
         let malformed = |malformed: Malformed| RecordError::Malformed { index, malformed };
         let frame = read_frame(&mut cursor).map_err(malformed)?;
@@ -366,9 +374,7 @@ fn check_records(
         let key = body.nullable_bytes("key").map_err(malformed)?;
         body.nullable_bytes("value").map_err(malformed)?;
         for _ in 0..read_header_count(&mut body).map_err(malformed)? {
-            let name = body.nullable_bytes("header name").map_err(malformed)?;
-            name.ok_or(Malformed { field: "header name" }).map_err(malformed)?;
-            body.nullable_bytes("header value").map_err(malformed)?;
+            read_header(&mut body).map_err(malformed)?;
         }
         if !body.is_empty() {
             return Err(RecordError::Surplus { index, bytes: body.rest().len() }.into());
@@ -380,13 +386,15 @@ fn check_records(
         if limits.compacted && key.is_none() {
             return Err(BatchError::MissingKey { index });
         }
-        times.check(base_timestamp.wrapping_add(frame.timestamp_delta))?;
+        let timestamp = base_timestamp.wrapping_add(frame.timestamp_delta);
+        times.check(timestamp)?;
+        max_timestamp = max_timestamp.max(timestamp);
     }
     if !cursor.is_empty() {
         let index = usize::try_from(header.record_count()).unwrap_or(0);
         return Err(RecordError::Surplus { index, bytes: cursor.rest().len() }.into());
     }
-    Ok(())
+    Ok(TimestampMs(max_timestamp))
 }
 
 /// The bounds of a `CreateTime` topic; under `LogAppendTime` everything passes.

@@ -107,7 +107,7 @@ pub(crate) fn read(batch: &[u8]) -> Vec<OwnedRecord> {
         timestamp: record.timestamp.0,
         key: record.key.map(<[u8]>::to_vec),
         value: record.value.map(<[u8]>::to_vec),
-        headers: record.headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        headers: record.headers.map(|(name, value)| (name.into_owned(), value.map(<[u8]>::to_vec))).collect(),
     };
     opened.iter().map(|record| own(record.unwrap())).collect()
 }

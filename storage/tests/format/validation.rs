@@ -1,8 +1,9 @@
 //! Every rule of a produced batch has a batch that breaks only it, and Kafka's error for it.
 
-use ringmain_storage::record::batch::{TimestampType, seal, set_log_append_time, stamp};
+use ringmain_storage::record::batch::{TimestampType, seal, set_log_append_time, set_max_timestamp, stamp};
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::record::BatchRecords;
 use ringmain_storage::record::validate::{
     BatchError, BatchErrorKind, ProduceLimits, ProducerBatch, validate_produced, validate_stored,
 };
@@ -129,4 +130,29 @@ fn what_is_stored_keeps_its_offsets_and_may_be_control_or_thinned_by_compaction(
     assert!(matches!(validate_stored(&batch), Err(BatchError::Count { .. })));
     assert!(stamp(&mut batch, Offset(-1), LeaderEpoch(7)));
     assert!(matches!(validate_stored(&batch), Err(BatchError::BaseOffset(-1))));
+}
+
+#[test]
+fn a_wrong_max_timestamp_is_noticed_where_records_are_looked_at() {
+    let lying = with(two_records(Codec::None), 35, &i64::MAX.to_be_bytes());
+    let summary = validate_produced(&lying, &ProduceLimits::default()).unwrap();
+    assert!(summary.max_timestamp_is_wrong);
+    let mut corrected = lying;
+    assert!(set_max_timestamp(&mut corrected, summary.max_timestamp));
+    assert_eq!(corrected, two_records(Codec::None));
+}
+
+#[test]
+fn a_header_name_that_is_no_text_keeps_nobody_from_the_record() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { headers: &[("n", Some(b"x"))], ..NewRecord::default() }).unwrap();
+    let batch = builder.build().unwrap().to_vec();
+    let at = batch.len() - 3;
+    assert_eq!(batch[at], b'n');
+    let batch = with(batch, at, &[0xff]);
+    validate_produced(&batch, &ProduceLimits::default()).unwrap();
+    let opened = BatchRecords::open(&batch, 1 << 20).unwrap();
+    let record = opened.iter().next().unwrap().unwrap();
+    let header = record.headers.into_iter().next().unwrap();
+    assert_eq!(header, ("\u{fffd}".into(), Some(&b"x"[..])));
 }
