@@ -1,8 +1,19 @@
 //! The broker as a library, so that its parts are public to each other and to fuzzers; the binary
 //! only starts it. Order of the modules: from the wire inwards.
 
-pub mod control;
-pub mod handler;
-pub mod metadata;
+pub mod start;
+
+pub mod config;
+pub mod runtime;
+pub mod shard;
+
 pub mod net;
+
+pub mod handler;
+
 pub mod partition;
+
+pub mod control;
+pub mod metadata;
+
+pub mod cli;

@@ -1,3 +1,47 @@
-//! The `ringmain` binary: no subcommand runs the broker.
+//! The `ringmain` binary: no subcommand runs the broker; the others are clients and tools.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ringmain::{cli, start};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A storage engine and broker that speaks Apache Kafka's wire protocol.
+///
+/// Without a command it runs the broker: data in ./data, 127.0.0.1:9092, topics made on first use.
+#[derive(Parser, Debug)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A configuration file in Kafka's server.properties format.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one configuration key; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Prints every configuration key with its default and meaning.
+    #[arg(long)]
+    help_config: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Sends every line of standard input as a record.
+    Produce(cli::produce::ProduceArgs),
+    /// Prints records, one a line.
+    Consume(cli::consume::ConsumeArgs),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Command::Produce(produce)) => cli::produce::run(&produce),
+        Some(Command::Consume(consume)) => cli::consume::run(&consume),
+        None if arguments.help_config => start::print_config_help(),
+        None => start::run_broker(arguments.config.as_deref(), arguments.set),
+    }
+}

@@ -1,0 +1,11 @@
+//! `ringmain produce` and `ringmain consume`: small clients that speak the wire through our own codec
+//! to any Kafka-protocol broker, for trying things out and for scripts. They block, use plain sockets,
+//! and know nothing of the broker in the same binary.
+
+pub mod consume;
+pub mod produce;
+
+mod client;
+mod clock;
+mod error;
+mod sender;

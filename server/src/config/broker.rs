@@ -1,0 +1,229 @@
+//! The configuration as the broker uses it: typed, checked across keys.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringmain_storage::config::{LogConfig, StoreConfig, TimestampType};
+
+use super::resolve::{ConfigError, Resolved};
+use crate::net::NetLimits;
+use crate::partition::TopicSettings;
+
+/// A listener's address as clients are told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertised {
+    /// The listener's name, `PLAINTEXT`.
+    pub name: String,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// All that a start needs.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// `node.id`.
+    pub node_id: i32,
+    /// `ringmain.cluster.id`.
+    pub cluster_id: Option<String>,
+    /// Where to listen. Whether it must succeed: without configuration ::1 may be missing.
+    pub listen: Vec<(SocketAddr, bool)>,
+    /// What clients are told.
+    pub advertised: Advertised,
+    /// The data directory.
+    pub log_dir: PathBuf,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i16,
+    /// What topics have if nothing is set on them.
+    pub topic_defaults: TopicSettings,
+    /// Limits of connections.
+    pub net: NetLimits,
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: usize,
+    /// The engine's limits.
+    pub store: StoreConfig,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `ringmain.log.filter`.
+    pub log_filter: String,
+}
+
+impl BrokerConfig {
+    /// Makes it from values that passed one by one. `memory_bytes` is what the machine has.
+    pub fn new(resolved: &Resolved, memory_bytes: u64) -> Result<Self, ConfigError> {
+        let listeners = resolved.list("listeners");
+        let is_default = !resolved.is_set("listeners");
+        let mut listen = Vec::new();
+        for listener in &listeners {
+            let (_, host, port) =
+                parse_listener(listener).map_err(|problem| resolved.refuse("listeners", problem))?;
+            let required = !is_default || listen.is_empty();
+            match (if host.is_empty() { "0.0.0.0" } else { &host }, port).to_socket_addrs() {
+                Ok(addresses) => listen.extend(addresses.take(1).map(|address| (address, required))),
+                Err(error) => {
+                    return Err(resolved.refuse("listeners", format!("{host:?} has no address: {error}")));
+                }
+            }
+        }
+        if listen.is_empty() {
+            return Err(resolved.refuse("listeners", "at least one is needed"));
+        }
+        let [log_dir] = resolved.list("log.dirs")[..] else {
+            return Err(resolved.refuse("log.dirs", "one directory, since several are not built yet"));
+        };
+        let mut store = StoreConfig::new(log_dir);
+        store.journal_file_bytes = count_u64(resolved.integer("ringmain.journal.file.bytes")) / 4096 * 4096;
+        let quarter = usize::try_from((memory_bytes / 4).clamp(16 << 20, 1 << 30)).unwrap_or(1 << 30);
+        store.tail_cache_bytes = match resolved.integer("ringmain.tail.cache.bytes") {
+            None => quarter,
+            set => count(set),
+        };
+        let topic_defaults = topic_defaults(resolved);
+        if topic_defaults.log.max_message_bytes as u64 + 65_536 > store.journal_file_bytes {
+            return Err(resolved.refuse(
+                "message.max.bytes",
+                "a batch must fit into a journal file: raise ringmain.journal.file.bytes",
+            ));
+        }
+        Ok(Self {
+            node_id: i32::try_from(resolved.integer("node.id").unwrap_or(1)).unwrap_or(1),
+            cluster_id: resolved.text("ringmain.cluster.id").map(str::to_owned),
+            advertised: advertised(resolved, &listeners)?,
+            listen,
+            log_dir: PathBuf::from(log_dir),
+            auto_create_topics: resolved.bool("auto.create.topics.enable"),
+            num_partitions: i32::try_from(resolved.integer("num.partitions").unwrap_or(1)).unwrap_or(1),
+            default_replication_factor: i16::try_from(
+                resolved.integer("default.replication.factor").unwrap_or(1),
+            )
+            .unwrap_or(1),
+            topic_defaults,
+            net: NetLimits {
+                request_bytes_max: count(resolved.integer("socket.request.max.bytes")),
+                requests_in_flight_max: count(resolved.integer("ringmain.requests.in.flight.max")),
+                connections_max: count(resolved.integer("max.connections")),
+                idle_max: Duration::from_millis(count_u64(resolved.integer("connections.max.idle.ms"))),
+            },
+            fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
+            store,
+            retention_check_interval: Duration::from_millis(count_u64(
+                resolved.integer("log.retention.check.interval.ms"),
+            )),
+            log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
+        })
+    }
+}
+
+fn count(value: Option<i64>) -> usize {
+    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(0)
+}
+
+fn count_u64(value: Option<i64>) -> u64 {
+    value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
+}
+
+fn topic_defaults(resolved: &Resolved) -> TopicSettings {
+    let ms = |value: i64, unit: i64| if value < 0 { -1 } else { value.saturating_mul(unit) };
+    let retention_ms = resolved
+        .integer("log.retention.ms")
+        .or_else(|| resolved.integer("log.retention.minutes").map(|minutes| ms(minutes, 60_000)))
+        .unwrap_or_else(|| ms(resolved.integer("log.retention.hours").unwrap_or(168), 3_600_000));
+    let policies = resolved.list("log.cleanup.policy");
+    TopicSettings {
+        log: LogConfig {
+            segment_bytes: count_u64(resolved.integer("log.segment.bytes")),
+            segment_ms: resolved
+                .integer("log.roll.ms")
+                .unwrap_or_else(|| ms(resolved.integer("log.roll.hours").unwrap_or(168), 3_600_000)),
+            index_interval_bytes: count_u64(resolved.integer("log.index.interval.bytes")),
+            retention_ms,
+            retention_bytes: resolved.integer("log.retention.bytes").unwrap_or(-1),
+            max_message_bytes: count(resolved.integer("message.max.bytes")),
+            timestamp_type: match resolved.text("log.message.timestamp.type") {
+                Some("LogAppendTime") => TimestampType::LogAppendTime,
+                _ => TimestampType::CreateTime,
+            },
+            cleanup_delete: policies.contains(&"delete"),
+            producer_id_expiration_ms: resolved.integer("producer.id.expiration.ms").unwrap_or(86_400_000),
+        },
+        compacted: policies.contains(&"compact"),
+        zstd: resolved.text("compression.type") == Some("zstd"),
+        timestamp_before_max_ms: resolved.integer("log.message.timestamp.before.max.ms").unwrap_or(i64::MAX),
+        timestamp_after_max_ms: resolved.integer("log.message.timestamp.after.max.ms").unwrap_or(3_600_000),
+    }
+}
+
+/// Name, host and port of `NAME://HOST:PORT`; the host without brackets, empty for every address.
+fn parse_listener(text: &str) -> Result<(String, String, u16), String> {
+    let form = || format!("{text:?} is not of the form PLAINTEXT://HOST:PORT");
+    let (name, rest) = text.split_once("://").ok_or_else(form)?;
+    if name != "PLAINTEXT" {
+        return Err(format!("{text:?}: only PLAINTEXT is spoken yet"));
+    }
+    let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
+    let port = port.parse().map_err(|_| form())?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok((name.to_owned(), host.to_owned(), port))
+}
+
+fn advertised(resolved: &Resolved, listeners: &[&str]) -> Result<Advertised, ConfigError> {
+    let given = resolved.list("advertised.listeners");
+    let key = if given.is_empty() { "listeners" } else { "advertised.listeners" };
+    let first = given.first().or_else(|| listeners.first()).copied().unwrap_or_default();
+    let (name, mut host, port) = parse_listener(first).map_err(|problem| resolved.refuse(key, problem))?;
+    if matches!(host.as_str(), "" | "0.0.0.0" | "::") {
+        if key == "advertised.listeners" {
+            return Err(resolved.refuse(key, "clients cannot connect to every address: name one"));
+        }
+        host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).ok_or_else(|| {
+            resolved.refuse("advertised.listeners", "set it: this host has no name to advertise")
+        })?;
+    }
+    Ok(Advertised { name, host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve::Sources;
+
+    fn config(set: &[&str]) -> Result<BrokerConfig, ConfigError> {
+        let sources =
+            Sources { set: set.iter().map(|&entry| entry.to_owned()).collect(), ..Sources::default() };
+        BrokerConfig::new(&Resolved::new(&sources).unwrap(), 8 << 30)
+    }
+
+    #[test]
+    fn no_configuration_is_a_working_one() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen[0], (SocketAddr::from(([127, 0, 0, 1], 9092)), true));
+        assert!(!config.listen[1].1, "::1 may be missing");
+        assert_eq!((config.advertised.host.as_str(), config.advertised.port), ("127.0.0.1", 9092));
+        assert_eq!(config.topic_defaults.log, LogConfig::default());
+        assert!(config.auto_create_topics);
+        assert_eq!(config.store.tail_cache_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn listeners_that_cannot_be_are_refused() {
+        for wrong in
+            ["127.0.0.1:9092", "SSL://127.0.0.1:9092", "PLAINTEXT://127.0.0.1", "PLAINTEXT://127.0.0.1:x"]
+        {
+            assert!(config(&[&format!("listeners={wrong}")]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn retention_falls_back_from_ms_to_minutes_to_hours() {
+        let retention = |set: &[&str]| config(set).unwrap().topic_defaults.log.retention_ms;
+        assert_eq!(retention(&["log.retention.hours=1"]), 3_600_000);
+        assert_eq!(retention(&["log.retention.hours=1", "log.retention.minutes=2"]), 120_000);
+        assert_eq!(retention(&["log.retention.minutes=2", "log.retention.ms=-1"]), -1);
+    }
+}

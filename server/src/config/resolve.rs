@@ -1,0 +1,188 @@
+//! Where values come from, and which one holds: `--set` over `RINGMAIN_…` over `--config` over the default.
+//! Unknown keys are warnings that name the nearest known one; wrong values refuse the start.
+
+use std::collections::BTreeMap;
+
+use super::{properties, table};
+
+/// What was given, unchecked.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Name and text of the file of `--config`.
+    pub file: Option<(String, String)>,
+    /// The process's environment.
+    pub environment: Vec<(String, String)>,
+    /// `--set key=value`, in order.
+    pub set: Vec<String>,
+}
+
+/// Why a configuration is refused: which key, from where, why, and what would do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that cannot be.
+    #[error("{key}={value:?} (from {source_name}): {problem}. The default is {default:?}: {doc}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// Where it stood.
+        source_name: String,
+        /// What is wrong.
+        problem: String,
+        /// What would hold without it.
+        default: String,
+        /// What it does.
+        doc: String,
+    },
+    /// `--set` without an equals sign.
+    #[error("--set {0:?} is not of the form key=value")]
+    Form(String),
+}
+
+/// Values that passed: each may be what its key's kind says.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    values: BTreeMap<&'static str, (String, String)>,
+    /// What a person should hear: unknown keys.
+    pub warnings: Vec<String>,
+}
+
+impl Resolved {
+    /// Settles which values hold.
+    pub fn new(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut resolved = Self::default();
+        if let Some((name, text)) = &sources.file {
+            for (key, value) in properties::parse(text) {
+                resolved.take(&key, value.trim(), name)?;
+            }
+        }
+        for (variable, value) in &sources.environment {
+            let Some(name) = variable.strip_prefix("RINGMAIN_") else { continue };
+            let dotted = name.to_ascii_lowercase().replace('_', ".");
+            let ours = format!("ringmain.{dotted}");
+            let key =
+                if table::find(&dotted).is_none() && table::find(&ours).is_some() { ours } else { dotted };
+            if table::find(&key).is_some() {
+                resolved.take(&key, value, variable)?;
+            } else if !matches!(name, "BIN") {
+                resolved.warnings.push(format!("{variable} names no configuration key"));
+            }
+        }
+        for entry in &sources.set {
+            let (key, value) = entry.split_once('=').ok_or_else(|| ConfigError::Form(entry.clone()))?;
+            resolved.take(key.trim(), value.trim(), "--set")?;
+        }
+        Ok(resolved)
+    }
+
+    fn take(&mut self, name: &str, value: &str, source_name: &str) -> Result<(), ConfigError> {
+        // The older spelling of the same key, which many files still have.
+        let canonical = match name {
+            "log.dir" => "log.dirs",
+            "broker.id" => "node.id",
+            other => other,
+        };
+        let Some(key) = table::find(canonical) else {
+            let hint = table::nearest(name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            self.warnings.push(format!("{name} (from {source_name}) is not known and is ignored{hint}"));
+            return Ok(());
+        };
+        if value.is_empty() {
+            self.values.remove(key.name);
+            return Ok(());
+        }
+        if let Some(problem) = key.problem(value) {
+            return Err(ConfigError::Value {
+                key: key.name.to_owned(),
+                value: value.to_owned(),
+                source_name: source_name.to_owned(),
+                problem,
+                default: key.default.to_owned(),
+                doc: key.doc.to_owned(),
+            });
+        }
+        self.values.insert(key.name, (value.to_owned(), source_name.to_owned()));
+        Ok(())
+    }
+
+    /// The value that holds, `None` if nothing is set and the key has no default.
+    pub fn text(&self, name: &'static str) -> Option<&str> {
+        let set = self.values.get(name).map(|(value, _)| value.as_str());
+        set.or_else(|| table::find(name).map(|key| key.default).filter(|default| !default.is_empty()))
+    }
+
+    /// Whether somebody set it.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// A number that passed its bounds; `None` if unset without default.
+    pub fn integer(&self, name: &'static str) -> Option<i64> {
+        self.text(name).and_then(|text| text.parse().ok())
+    }
+
+    /// A boolean.
+    pub fn bool(&self, name: &'static str) -> bool {
+        self.text(name) == Some("true")
+    }
+
+    /// The entries of a list, without blanks.
+    pub fn list(&self, name: &'static str) -> Vec<&str> {
+        self.text(name)
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .collect()
+    }
+
+    /// An error about a value that is well formed but cannot be used.
+    pub fn refuse(&self, name: &'static str, problem: impl Into<String>) -> ConfigError {
+        let key = table::find(name);
+        let (value, source_name) = self.values.get(name).cloned().unwrap_or_default();
+        ConfigError::Value {
+            key: name.to_owned(),
+            value,
+            source_name,
+            problem: problem.into(),
+            default: key.map(|key| key.default).unwrap_or_default().to_owned(),
+            doc: key.map(|key| key.doc).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_beats_the_environment_beats_the_file() {
+        let mut sources = Sources {
+            file: Some(("f".to_owned(), "num.partitions=2\nnode.id=5\nlog.dir=/x".to_owned())),
+            environment: vec![("RINGMAIN_NUM_PARTITIONS".to_owned(), "3".to_owned())],
+            set: vec![],
+        };
+        let resolved = Resolved::new(&sources).unwrap();
+        assert_eq!((resolved.integer("num.partitions"), resolved.integer("node.id")), (Some(3), Some(5)));
+        assert_eq!(resolved.list("log.dirs"), ["/x"]);
+        sources.set.push("num.partitions=4".to_owned());
+        assert_eq!(Resolved::new(&sources).unwrap().integer("num.partitions"), Some(4));
+    }
+
+    #[test]
+    fn a_wrong_value_refuses_the_start_and_says_all_there_is_to_know() {
+        let sources = Sources { set: vec!["num.partitions=none".to_owned()], ..Sources::default() };
+        let text = Resolved::new(&sources).unwrap_err().to_string();
+        for part in ["num.partitions", "none", "--set", "between 1 and 100000", "default is \"1\""] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning_with_a_hint() {
+        let sources = Sources { set: vec!["num.partition=4".to_owned()], ..Sources::default() };
+        let warnings = Resolved::new(&sources).unwrap().warnings;
+        assert!(warnings[0].contains("num.partitions"), "{warnings:?}");
+    }
+}

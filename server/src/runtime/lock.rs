@@ -1,0 +1,87 @@
+//! One process a data directory: a lock on `.lock`, the file Apache Kafka locks too, held until the process
+//! ends. The kernel gives it back however the process ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// The held lock.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: Flock<File>,
+}
+
+/// Why the directory cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody has it.
+    #[error("{directory} is in use by process {holder}: one broker a directory. Stop it, or set log.dirs to another directory", directory = directory.display())]
+    Held {
+        /// The directory.
+        directory: PathBuf,
+        /// What stands in the lock file.
+        holder: String,
+    },
+    /// It cannot be made or written.
+    #[error("{directory} cannot be used for data: {source}. It must be a directory this user may write", directory = directory.display())]
+    Unusable {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the directory if it is not there, and locks it.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "before any executor runs; this module owns the lock file"
+)]
+pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
+    let unusable = |source| LockError::Unusable { directory: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let path = directory.join(".lock");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(unusable)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut file) => {
+            file.set_len(0).map_err(unusable)?;
+            file.rewind().map_err(unusable)?;
+            write!(file, "{}", std::process::id()).map_err(unusable)?;
+            Ok(DirectoryLock { _file: file })
+        }
+        Err((mut file, Errno::EAGAIN)) => {
+            let mut holder = String::new();
+            let read = file.read_to_string(&mut holder);
+            if read.is_err() || holder.is_empty() {
+                "unknown".clone_into(&mut holder);
+            }
+            Err(LockError::Held { directory: directory.to_owned(), holder })
+        }
+        Err((_, errno)) => Err(unusable(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_names_the_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        let text = lock(directory.path()).unwrap_err().to_string();
+        assert!(text.contains(&std::process::id().to_string()), "{text}");
+        drop(held);
+        lock(directory.path()).unwrap();
+    }
+}

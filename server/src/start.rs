@@ -1,0 +1,156 @@
+//! Starting and stopping the broker: configuration, checks, lock, control plane, shard, banner, signals.
+//! Each step that fails says what to do, and leaves nothing behind but the lock file.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use futures::channel::oneshot;
+
+use crate::config::{BrokerConfig, Resolved, Sources, table};
+use crate::control::{self, ControlConfig};
+use crate::handler::Settings;
+use crate::metadata::image::Endpoint;
+use crate::net;
+use crate::runtime::{host, lock, logging, signals::StopSignals};
+use crate::shard::{self, ShardConfig};
+
+/// `ringmain --help-config`.
+pub fn print_config_help() -> ExitCode {
+    match std::io::stdout().write_all(table::help().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Runs the broker until it is told to stop: 0 after a clean stop, 1 if it could not start or stop cleanly.
+pub fn run_broker(file: Option<&Path>, set: Vec<String>) -> ExitCode {
+    match run(file, set) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("ringmain: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(file: Option<&Path>, set: Vec<String>) -> Result<(BrokerConfig, Vec<String>), String> {
+    #[expect(clippy::disallowed_methods, reason = "one read before any executor runs")]
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let file = file.map(|path| read(path).map(|text| (path.display().to_string(), text))).transpose()?;
+    let sources = Sources { file, environment: std::env::vars().collect(), set };
+    let resolved = Resolved::new(&sources).map_err(|error| error.to_string())?;
+    let config = BrokerConfig::new(&resolved, host::memory_bytes()).map_err(|error| error.to_string())?;
+    Ok((config, resolved.warnings))
+}
+
+fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
+    let (config, warnings) = configure(file, set)?;
+    logging::start(&config.log_filter)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let signals = StopSignals::block().map_err(|errno| format!("signals cannot be handled: {errno}"))?;
+    let _lock = lock::lock(&config.log_dir).map_err(|error| error.to_string())?;
+    let mut advice = Vec::new();
+    host::check(&config.log_dir, &mut advice)?;
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for (address, required) in &config.listen {
+        match net::bind(*address) {
+            Ok(listener) => {
+                addresses.push(listener.local_addr().map_or(address.to_string(), |bound| bound.to_string()));
+                listeners.push(listener);
+            }
+            Err(error) if *required => return Err(error.to_string()),
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+    let mut control = control::start(ControlConfig {
+        log_dirs: vec![config.log_dir.clone()],
+        node_id: config.node_id,
+        listeners: vec![Endpoint {
+            name: config.advertised.name.as_str().into(),
+            host: config.advertised.host.as_str().into(),
+            port: config.advertised.port,
+            security_protocol: 0,
+        }],
+        cluster_id: config.cluster_id.clone(),
+        num_partitions: config.num_partitions,
+        default_replication_factor: config.default_replication_factor,
+    })
+    .map_err(|error| error.to_string())?;
+
+    let (ready, is_ready) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    let updates = std::mem::replace(&mut control.updates, futures::channel::mpsc::channel(0).1);
+    let shard = shard::start(
+        last_cpu(),
+        ShardConfig {
+            store: config.store.clone(),
+            net: config.net,
+            settings: settings(&config),
+            metadata: std::sync::Arc::clone(&control.store),
+            controller: control.controller.clone(),
+            updates,
+            listeners,
+            ready,
+            stop: stopped,
+        },
+    )?;
+    match futures::executor::block_on(is_ready) {
+        Ok(Ok(recovered)) => tracing::debug!("{recovered}"),
+        Ok(Err(problem)) => return Err(problem),
+        Err(_) => return Err("the shard ended before it was ready; the log above says why".to_owned()),
+    }
+    banner(&config, &addresses, &advice);
+    let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
+    tracing::info!("{signal}: stopping; a second signal ends at once");
+    std::thread::spawn(move || {
+        // Whatever the wait says, somebody wants the process gone.
+        let _ = signals.wait();
+        std::process::exit(1);
+    });
+    drop(stop);
+    let ended = shard.join().map_err(|error| format!("the shard failed: {error}"))?;
+    control.stop();
+    ended?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn settings(config: &BrokerConfig) -> Settings {
+    Settings {
+        node_id: config.node_id,
+        listener_name: config.advertised.name.clone(),
+        auto_create_topics: config.auto_create_topics,
+        fetch_max_bytes: config.fetch_max_bytes,
+        topic_defaults: config.topic_defaults.clone(),
+    }
+}
+
+/// The last CPU this process may use: the first ones take most interrupts.
+fn last_cpu() -> Option<usize> {
+    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok()?;
+    (0..nix::sched::CpuSet::count()).rev().find(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+}
+
+fn banner(config: &BrokerConfig, addresses: &[String], advice: &[String]) {
+    let bootstrap = format!("{}:{}", config.advertised.host, config.advertised.port);
+    eprintln!(
+        "ringmain {} listens on {}; data in {}",
+        env!("CARGO_PKG_VERSION"),
+        addresses.join(" and "),
+        config.log_dir.display()
+    );
+    eprintln!(
+        "acks=1 and acks=all are answered when the record is on stable media; consumers see it from then on"
+    );
+    eprintln!(
+        "try: echo hello | ringmain produce greetings -b {bootstrap}; ringmain consume greetings --from-beginning -b {bootstrap}"
+    );
+    for line in advice {
+        eprintln!("advice: {line}");
+    }
+}
