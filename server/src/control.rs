@@ -1,17 +1,28 @@
 //! The control plane: one thread with a tokio runtime of its own that owns the embedded controller and the
-//! metadata log. Shards talk to it by messages and read its image without locks.
+//! metadata log. Shards talk to it by messages and read its image without locks. It never sees record bytes.
 
-use crate::metadata::error::{ControllerError, ErrorCode};
+mod client;
+mod service;
+mod startup;
+#[cfg(test)]
+mod tests;
+
+pub use client::ControllerClient;
+
+use crate::metadata::batch::WriteError;
+use crate::metadata::delta::ReplayError;
+use crate::metadata::directory::DirectoryError;
 use crate::metadata::image::Endpoint;
-use crate::metadata::request::{
-    AlterConfigSpec, Answers, CreatePartitionsSpec, CreateTopicSpec, CreatedTopic, DeletedTopic, ImageUpdate,
-    ProducerIdBlock, TopicRef,
-};
+use crate::metadata::log::LogError;
+use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
-use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Requests that may wait for the control plane: beyond, senders wait. Each is one client's, so this is more than
+/// a burst of topics made at once by all clients of a small cluster.
+const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// What the control plane needs to know.
 #[derive(Clone, Debug)]
@@ -30,113 +41,105 @@ pub struct ControlConfig {
     pub default_replication_factor: i16,
 }
 
-/// Why the control plane could not start.
+/// Why the control plane could not start. Each names a file and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The directory cannot be used.
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The metadata log cannot be read or written.
+    #[error("the metadata log cannot be used: {0}")]
+    Log(#[from] LogError),
+    /// The configuration and the directory do not go together.
     #[error("{0}")]
-    Directory(String),
+    Mismatch(String),
+    /// The thread could not be started.
+    #[error("the control plane's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
-/// The running control plane.
+impl From<ReplayError> for StartError {
+    fn from(error: ReplayError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl From<WriteError> for StartError {
+    fn from(error: WriteError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// The running control plane. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct ControlHandle {
     /// The published image.
     pub store: Arc<MetadataStore>,
     /// Asks the controller.
     pub controller: ControllerClient,
-    /// Changes for the shard, in order. Logs of partitions that are in the image already when `start`
-    /// returns are not announced: a shard makes those it lacks.
+    /// Changes for the shard, in order, one at a time. Partitions that are in the image already when `start`
+    /// returns are not announced: a shard makes the logs it lacks.
     pub updates: mpsc::Receiver<ImageUpdate>,
+    /// Id of each log directory, in the order of the configuration.
+    pub directory_ids: Vec<(PathBuf, crate::metadata::image::Id)>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl ControlHandle {
-    /// Stops the thread after what it is at; idempotent.
-    pub fn stop(&mut self) {}
+    /// Stops the thread after what it is at, and waits for it. What is asked later is answered with an error.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Nobody is there any more if the thread has ended already.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control plane's thread panicked");
+        }
+    }
+
+    /// Takes the stream of updates out, for the shard.
+    pub fn take_updates(&mut self) -> mpsc::Receiver<ImageUpdate> {
+        let (_, closed) = mpsc::channel(0);
+        std::mem::replace(&mut self.updates, closed)
+    }
 }
 
-/// Starts the control plane: opens or formats the directory, recovers, registers this broker, publishes
-/// the first image, then starts the thread. Blocks until that is done.
+impl Drop for ControlHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the control plane: opens or formats the directories, recovers, begins a new epoch, registers this
+/// broker, publishes the first image, then starts the thread. Blocks until that is done.
 pub fn start(config: ControlConfig) -> Result<ControlHandle, StartError> {
-    Err(StartError::Directory(format!("{} cannot be opened yet", config.log_dirs.len())))
+    let started = startup::start(&config, now_ms())?;
+    let store = Arc::new(MetadataStore::new(Arc::clone(&started.image)));
+    let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let (update, updates) = mpsc::channel(0);
+    let (stop, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let service =
+        service::Service::new(&config, started.log, started.image, started.control, Arc::clone(&store));
+    let thread = std::thread::Builder::new()
+        .name("control".to_string())
+        .spawn(move || runtime.block_on(service.run(waiting, update, stopped)))?;
+    Ok(ControlHandle {
+        store,
+        controller: ControllerClient { requests },
+        updates,
+        directory_ids: started.directory_ids,
+        stop: Some(stop),
+        thread: Some(thread),
+    })
 }
 
-/// A request on its way to the control plane.
-#[derive(Debug)]
-pub(crate) enum Request {
-    CreateTopics(Vec<CreateTopicSpec>, bool, oneshot::Sender<Answers<CreatedTopic>>),
-    DeleteTopics(Vec<TopicRef>, oneshot::Sender<Answers<DeletedTopic>>),
-    CreatePartitions(Vec<CreatePartitionsSpec>, bool, oneshot::Sender<Answers<()>>),
-    AlterConfigs(Vec<AlterConfigSpec>, bool, oneshot::Sender<Answers<()>>),
-    AllocateProducerIds(oneshot::Sender<Result<ProducerIdBlock, ControllerError>>),
-    Stop,
-}
-
-/// Asks the controller; from any thread. Every answer means: durable, in the published image, and acted on
-/// by the shard. A future dropped half-way leaves it open whether the request took place.
-#[derive(Clone, Debug)]
-pub struct ControllerClient {
-    requests: mpsc::Sender<Request>,
-}
-
-impl ControllerClient {
-    /// Makes topics; with `validate_only`, only says what would happen.
-    pub async fn create_topics(
-        &self,
-        specs: Vec<CreateTopicSpec>,
-        validate_only: bool,
-    ) -> Answers<CreatedTopic> {
-        let count = specs.len();
-        self.ask(|reply| Request::CreateTopics(specs, validate_only, reply))
-            .await
-            .unwrap_or_else(|| gone(count))
-    }
-
-    /// Deletes topics with all their records.
-    pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Answers<DeletedTopic> {
-        let count = topics.len();
-        self.ask(|reply| Request::DeleteTopics(topics, reply)).await.unwrap_or_else(|| gone(count))
-    }
-
-    /// Gives topics more partitions.
-    pub async fn create_partitions(
-        &self,
-        specs: Vec<CreatePartitionsSpec>,
-        validate_only: bool,
-    ) -> Answers<()> {
-        let count = specs.len();
-        self.ask(|reply| Request::CreatePartitions(specs, validate_only, reply))
-            .await
-            .unwrap_or_else(|| gone(count))
-    }
-
-    /// Changes dynamic configurations, each resource as a whole or not at all.
-    pub async fn alter_configs(&self, specs: Vec<AlterConfigSpec>, validate_only: bool) -> Answers<()> {
-        let count = specs.len();
-        self.ask(|reply| Request::AlterConfigs(specs, validate_only, reply))
-            .await
-            .unwrap_or_else(|| gone(count))
-    }
-
-    /// A block of producer ids nobody had before, not even before a crash.
-    pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, ControllerError> {
-        self.ask(Request::AllocateProducerIds).await.unwrap_or_else(|| Err(stopped()))
-    }
-
-    /// Sends a request and waits for its answer; `None` when the control plane is gone.
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.clone().send(request(reply)).await.ok()?;
-        answer.await.ok()
-    }
-}
-
-/// The answer of a control plane that is gone.
-fn stopped() -> ControllerError {
-    ControllerError::new(ErrorCode::UnknownServerError, "the controller has stopped")
-}
-
-/// That answer, `count` times.
-fn gone<T>(count: usize) -> Answers<T> {
-    (0..count).map(|_| Err(stopped())).collect()
+/// The time, for records.
+#[expect(clippy::disallowed_methods, reason = "the control plane's only look at the clock")]
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

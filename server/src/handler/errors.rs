@@ -7,7 +7,7 @@ use ringmain_protocol::error_code::ErrorCode;
 use ringmain_storage::error::{AppendError, ReadError, StorageFailed};
 use ringmain_storage::record::validate::{BatchError, BatchErrorKind};
 
-use crate::metadata::error::{ControllerError, ErrorCode as ControllerCode};
+use crate::metadata::error::ControllerError;
 use crate::partition::EpochMismatch;
 
 /// A batch that was refused before it came to a log.
@@ -59,18 +59,5 @@ pub(super) fn epoch(mismatch: EpochMismatch) -> ErrorCode {
 
 /// What the controller refused.
 pub(super) fn controller(error: &ControllerError) -> ErrorCode {
-    match error.code {
-        ControllerCode::UnknownServerError => ErrorCode::UnknownServerError,
-        ControllerCode::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
-        ControllerCode::InvalidTopicException => ErrorCode::InvalidTopicException,
-        ControllerCode::TopicAlreadyExists => ErrorCode::TopicAlreadyExists,
-        ControllerCode::InvalidPartitions => ErrorCode::InvalidPartitions,
-        ControllerCode::InvalidReplicationFactor => ErrorCode::InvalidReplicationFactor,
-        ControllerCode::InvalidReplicaAssignment => ErrorCode::InvalidReplicaAssignment,
-        ControllerCode::InvalidConfig => ErrorCode::InvalidConfig,
-        ControllerCode::InvalidRequest => ErrorCode::InvalidRequest,
-        ControllerCode::PolicyViolation => ErrorCode::PolicyViolation,
-        ControllerCode::KafkaStorageError => ErrorCode::KafkaStorageError,
-        ControllerCode::UnknownTopicId => ErrorCode::UnknownTopicId,
-    }
+    error.code
 }

@@ -5,6 +5,7 @@
 //! that nothing but records ever changes what the cluster is.
 //! Knows no request, no response and no API version.
 
+use super::carried::Carried;
 use super::chunk_map::ChunkMap;
 use ringmain_storage::types::TopicId;
 use std::collections::BTreeMap;
@@ -40,8 +41,12 @@ pub struct MetadataImage {
     pub configs: ChunkMap<ConfigResource, Arc<BTreeMap<Arc<str>, Arc<str>>>>,
     /// First producer id no block was handed out for yet.
     pub next_producer_id: i64,
+    /// Records that ringmain keeps for others but does not act on yet.
+    pub carried: Carried,
     pub(super) topics_by_name: ChunkMap<Arc<str>, Arc<TopicImage>>,
     pub(super) topics_by_id: ChunkMap<TopicId, Arc<TopicImage>>,
+    /// Topics whose names hold '.' or '_', by the name that metrics give them.
+    pub(super) topics_by_metric_name: ChunkMap<String, Arc<str>>,
 }
 
 /// A registered broker.
@@ -191,8 +196,10 @@ impl MetadataImage {
             controllers: Arc::default(),
             configs: ChunkMap::default(),
             next_producer_id: 0,
+            carried: Carried::default(),
             topics_by_name: ChunkMap::default(),
             topics_by_id: ChunkMap::default(),
+            topics_by_metric_name: ChunkMap::default(),
         }
     }
 
@@ -211,6 +218,11 @@ impl MetadataImage {
         self.topics_by_name.values()
     }
 
+    /// The topic that metrics cannot tell from one of this name, if there is one; it may be the name itself.
+    pub fn topic_with_metric_name_of(&self, name: &str) -> Option<&Arc<str>> {
+        self.topics_by_metric_name.get(&metric_name(name)?)
+    }
+
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics_by_name.len()
@@ -225,4 +237,9 @@ impl MetadataImage {
     pub fn feature(&self, name: &str) -> i16 {
         self.features.get(name).copied().unwrap_or(0)
     }
+}
+
+/// The name that metrics give a topic, where '.' becomes '_'; `None` for names that hold neither.
+pub(super) fn metric_name(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
