@@ -57,12 +57,14 @@ pub fn by_name(name: &str) -> Option<&'static Entry> {
     entries().iter().find(|entry| entry.name == name)
 }
 
+/// The entry of a type.
 #[cfg(not(feature = "sample"))]
 pub(crate) const fn entry<M: Message>() -> Entry {
     let versions = M::VERSIONS;
     Entry { name: M::NAME, first: *versions.start(), last: *versions.end(), round_trip: round_trip::<M> }
 }
 
+/// The entry of a type, with its random values.
 #[cfg(feature = "sample")]
 pub(crate) const fn entry<M: Message + crate::sample::Sample>() -> Entry {
     let versions = M::VERSIONS;
