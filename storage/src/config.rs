@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::record::batch::TimestampType;
+
 /// Limits and places of one store: one shard on one log directory.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -51,16 +53,6 @@ impl StoreConfig {
     pub fn dirty_bytes_max(&self) -> usize {
         (self.tail_cache_bytes / 2).min(512 << 20)
     }
-}
-
-/// Whose clock a record's timestamp is (`message.timestamp.type`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum TimestampType {
-    /// The producer's.
-    #[default]
-    CreateTime,
-    /// The broker's, at append.
-    LogAppendTime,
 }
 
 /// Settings of one log; the names are Kafka's topic configuration.

@@ -75,9 +75,12 @@ pub enum AppendError {
     /// The producer was fenced by a newer epoch.
     #[error("producer epoch is older than the newest known")]
     InvalidProducerEpoch,
-    /// The producer is not known and its sequence does not start at 0.
+    /// The producer is not known.
     #[error("unknown producer id")]
     UnknownProducerId,
+    /// A batch outside a transaction while the producer has one open.
+    #[error("the producer has an open transaction")]
+    InvalidTransactionState,
     /// The batch fits into no journal frame or segment.
     #[error("batch of {size} bytes; the store takes {size_max}")]
     TooLarge {

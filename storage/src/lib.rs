@@ -2,11 +2,17 @@
 //! the bytes that go over the wire, and the recovery that brings both together after a crash.
 //! No network and no API versions are known here.
 
+mod background;
+pub mod cache;
+pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod io;
+pub mod journal;
 pub mod log;
 pub mod manager;
+mod partition_folder;
 pub mod record;
 pub mod segment;
+mod shared;
 pub mod types;

@@ -27,6 +27,7 @@ pub(super) fn append(error: &AppendError) -> ErrorCode {
         AppendError::OutOfOrderSequence(_) => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         AppendError::UnknownProducerId => ErrorCode::UnknownProducerId,
+        AppendError::InvalidTransactionState => ErrorCode::InvalidTxnState,
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::BadBatch => ErrorCode::InvalidRecord,
         AppendError::Closed => ErrorCode::NotLeaderOrFollower,

@@ -1,16 +1,33 @@
-//! A partition's log.
+//! A partition's log: appends in order, offsets, and the bytes that are recent. Writing them behind into
+//! segments is [`super::write_behind`]'s, reading them [`super::read`]'s.
+//!
+//! An append is synchronous and promises only an order; [`Log::wait_durable`] promises that the bytes are
+//! on stable media. Dropping that future loses nothing but the answer.
 
-use std::marker::PhantomData;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
 
-use bytes::BytesMut;
-use event_listener::EventListener;
+use bytes::{Bytes, BytesMut};
+use event_listener::{Event, EventListener};
+use futures::future::select;
+use futures::lock::Mutex;
 
 use super::LogOffsets;
+use super::epoch_cache::EpochCache;
+use super::producer_state::{ProducerState, Verdict};
+use crate::cache::Evict;
+use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
-use crate::error::{AppendError, ReadError, StorageFailed};
+use crate::error::{AppendError, StorageFailed};
 use crate::io::Io;
-use crate::segment::{Fetched, ReadLimits};
-use crate::types::{LeaderEpoch, Offset, PartitionKey, TimestampMs};
+use crate::journal::frame::{Descriptor, EntryKind};
+use crate::journal::journal::{Done, Journaled, LogPoint};
+use crate::record::batch::{self, BatchHeader, TimestampType};
+use crate::segment::segment::{Segment, to_u64};
+use crate::shared::Shared;
+use crate::types::{LeaderEpoch, Offset, PartitionKey, Position, TimestampMs};
 
 /// What an append did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,16 +44,74 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+/// A recent batch in memory.
+pub(crate) struct Cached {
+    pub(crate) point: LogPoint,
+    pub(crate) base_offset: Offset,
+    pub(crate) last_offset: Offset,
+    pub(crate) bytes: Bytes,
+}
+
+pub(crate) struct State<I: Io> {
+    /// Ascending; the last one is active.
+    pub(crate) segments: VecDeque<Rc<Segment<I>>>,
+    /// The newest batches, without gaps up to the log's end.
+    pub(crate) cached: VecDeque<Cached>,
+    pub(crate) producers: ProducerState,
+    pub(crate) epochs: EpochCache,
+}
+
 /// One partition's log. Lives on its shard's thread, behind `Rc`.
-#[derive(Debug)]
 pub struct Log<I: Io> {
-    io: PhantomData<I>,
+    pub(crate) myself: Weak<Self>,
+    pub(crate) shared: Rc<Shared<I>>,
+    pub(crate) key: PartitionKey,
+    pub(crate) topic: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) incarnation: u64,
+    pub(crate) config: RefCell<LogConfig>,
+    pub(crate) state: RefCell<State<I>>,
+    pub(crate) offsets: Cell<LogOffsets>,
+    /// Where the durable bytes end.
+    pub(crate) durable: Cell<LogPoint>,
+    pub(crate) changed: Event,
+    /// No more appends.
+    pub(crate) closed: Cell<bool>,
+    /// Its folder is gone or going: nothing is written any more.
+    pub(crate) deleted: Cell<bool>,
+    /// Producers were restored as of this offset: batches below it are not counted again.
+    pub(crate) replayed_below: Cell<Offset>,
+    /// End offset that the check at the start found.
+    pub(crate) scanned_end: Cell<Offset>,
+    /// Held by whoever writes segments of this log.
+    pub(crate) writer: Mutex<()>,
+    /// Whether it waits in the store's list of due logs.
+    pub(crate) due: Cell<bool>,
+    /// Laps its small remainder was carried without being written.
+    pub(crate) carry_laps: Cell<u32>,
+    /// Where the last cold read ended: the next one need not search.
+    pub(crate) hint: Cell<Option<(Offset, LogPoint)>>,
+}
+
+impl<I: Io> std::fmt::Debug for Log<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("topic", &self.topic)
+            .field("partition", &self.key.partition)
+            .field("offsets", &self.offsets.get())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<I: Io> Log<I> {
     /// The partition it is.
     pub fn key(&self) -> PartitionKey {
-        unimplemented!()
+        self.key
+    }
+
+    /// The topic's name, as its folder says.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Appends one batch that `record::validate` accepted: checks the producer's sequence, assigns offsets,
@@ -44,91 +119,308 @@ impl<I: Io> Log<I> {
     /// Nothing is durable before [`wait_durable`](Self::wait_durable) says so.
     pub fn append(
         &self,
-        batch: BytesMut,
+        mut batch: BytesMut,
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
-        let _ = (batch, leader_epoch, now);
-        unimplemented!()
+        self.shared.failure.check()?;
+        if self.closed.get() {
+            return Err(AppendError::Closed);
+        }
+        let Some(myself) = self.myself.upgrade() else { return Err(AppendError::Closed) };
+        let header = *BatchHeader::read(&batch).ok_or(AppendError::BadBatch)?;
+        if header.batch_bytes() != Some(batch.len()) || header.last_offset_delta() < 0 {
+            return Err(AppendError::BadBatch);
+        }
+        let config = self.config.borrow().clone();
+        let size_max = self
+            .shared
+            .journal
+            .entry_bytes_max()
+            .min(usize::try_from(config.segment_bytes).unwrap_or(usize::MAX));
+        if batch.len() > size_max {
+            return Err(AppendError::TooLarge { size: batch.len(), size_max });
+        }
+        let mut offsets = self.offsets.get();
+        let mut appended = Appended {
+            base_offset: offsets.log_end_offset,
+            last_offset: offsets.log_end_offset,
+            log_append_time: TimestampMs(-1),
+            log_start_offset: offsets.log_start_offset,
+            duplicate: false,
+        };
+        let stamped = config.timestamp_type == TimestampType::LogAppendTime;
+        match self.state.borrow().producers.check(&header) {
+            Verdict::Append => {}
+            Verdict::Duplicate(known) => {
+                appended.base_offset = known.base_offset();
+                appended.last_offset = known.last_offset;
+                appended.duplicate = true;
+                if stamped {
+                    appended.log_append_time = known.timestamp;
+                }
+                return Ok(appended);
+            }
+            Verdict::OutOfOrder { base_sequence, last_sequence } => {
+                return Err(AppendError::OutOfOrderSequence(format!(
+                    "producer {} sent sequence {base_sequence} after {last_sequence}",
+                    header.producer_id()
+                )));
+            }
+            Verdict::InvalidEpoch { .. } => return Err(AppendError::InvalidProducerEpoch),
+            Verdict::InvalidTransactionState => return Err(AppendError::InvalidTransactionState),
+        }
+        let base_offset = offsets.log_end_offset;
+        let last_offset = base_offset.0.checked_add(i64::from(header.last_offset_delta()));
+        let end = last_offset.and_then(|last| last.checked_add(1)).ok_or(AppendError::BadBatch)?;
+        if stamped {
+            batch::set_log_append_time(&mut batch, now);
+            appended.log_append_time = now;
+        }
+        batch::stamp(&mut batch, base_offset, leader_epoch);
+        let header = *BatchHeader::read(&batch).ok_or(AppendError::BadBatch)?;
+        let len = u32::try_from(batch.len()).map_err(|_| AppendError::BadBatch)?;
+        appended.last_offset = Offset(end - 1);
+        offsets.log_end_offset = Offset(end);
+
+        let segment = self.segment_for(&header, &config);
+        let position = segment.size.get();
+        if segment.index.borrow_mut().push(&header, Position(position)).is_err() {
+            return Err(AppendError::BadBatch);
+        }
+        segment.first_timestamp.set(segment.first_timestamp.get().or(Some(header.max_timestamp())));
+        segment.size.set(position + u64::from(len));
+        self.carry_head(&segment);
+        let bytes = batch.freeze();
+        let point = LogPoint { segment_base: segment.base_offset, position };
+        {
+            let mut state = self.state.borrow_mut();
+            state.producers.update(&header, now);
+            state.epochs.assign(leader_epoch, base_offset);
+            let last_offset = appended.last_offset;
+            state.cached.push_back(Cached { point, base_offset, last_offset, bytes: bytes.clone() });
+        }
+        self.offsets.set(offsets);
+        self.shared.dirty_added(u64::from(len));
+        let descriptor = Descriptor {
+            kind: EntryKind::Batch,
+            key: self.key,
+            incarnation: self.incarnation,
+            segment_base: segment.base_offset,
+            position,
+            offset: base_offset,
+            leader_epoch,
+            len,
+            crc: header.crc(),
+        };
+        let weak: Weak<Self> = Rc::downgrade(&myself);
+        self.shared.cache.added(weak, bytes.len());
+        self.shared.journal.push(descriptor, bytes, Done::Log(myself, offsets.log_end_offset));
+        Ok(appended)
+    }
+
+    /// The active segment, or a new one if this batch must not go into it (Kafka's `LogSegment.shouldRoll`).
+    fn segment_for(&self, header: &BatchHeader, config: &LogConfig) -> Rc<Segment<I>> {
+        let mut state = self.state.borrow_mut();
+        let active = state.segments.back().map(Rc::clone);
+        if let Some(active) = &active {
+            let bytes = to_u64(header.batch_bytes().unwrap_or(0));
+            let waited = active
+                .first_timestamp
+                .get()
+                .map_or(0, |first| header.max_timestamp().0.saturating_sub(first.0));
+            let span = header.last_offset().0.saturating_sub(active.base_offset.0);
+            let roll = active.size.get() > 0
+                && (active.size.get() + bytes > config.segment_bytes
+                    || waited > config.segment_ms
+                    || span > i64::from(i32::MAX));
+            if !roll {
+                return Rc::clone(active);
+            }
+        }
+        let segment = Rc::new(Segment::new(
+            self.shared.io.clone(),
+            self.directory.clone(),
+            header.base_offset(),
+            config.index_interval_bytes,
+        ));
+        state.segments.push_back(Rc::clone(&segment));
+        drop(state);
+        self.make_due();
+        segment
+    }
+
+    /// Before the first append after a start, the bytes of the last block are journalled again: the block will be
+    /// rewritten.
+    fn carry_head(&self, segment: &Segment<I>) {
+        if segment.head_journalled.replace(true) {
+            return;
+        }
+        if let Some((position, bytes)) = segment.head.borrow().clone() {
+            let descriptor = self.carry_descriptor(segment.base_offset, position, &bytes);
+            self.shared.journal.push(descriptor, bytes, Done::Nobody);
+        }
+    }
+
+    pub(crate) fn carry_descriptor(&self, segment_base: Offset, position: u64, bytes: &[u8]) -> Descriptor {
+        Descriptor {
+            kind: EntryKind::Carry,
+            key: self.key,
+            incarnation: self.incarnation,
+            segment_base,
+            position,
+            offset: Offset(0),
+            leader_epoch: LeaderEpoch(-1),
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            crc: crc32c::crc32c(bytes),
+        }
+    }
+
+    /// After a crash: what stands in memory alone is journalled again in the new epoch.
+    pub(crate) fn carry_recovered(&self) {
+        let last = self.state.borrow().segments.back().map(Rc::clone);
+        if let Some(segment) = last.filter(|segment| segment.head_journalled.replace(false)) {
+            self.carry_head(&segment);
+        }
+    }
+
+    /// What the journal's checkpoint keeps of it.
+    pub(crate) fn checkpoint(&self) -> LogCheckpoint {
+        let (recovery_point, recovery_offset) = self.recovery_point();
+        let offsets = self.offsets.get();
+        let state = self.state.borrow();
+        LogCheckpoint {
+            key: self.key,
+            incarnation: self.incarnation,
+            log_start_offset: offsets.log_start_offset,
+            high_watermark: offsets.high_watermark,
+            recovery_point,
+            recovery_offset,
+            state_offset: offsets.log_end_offset,
+            epochs: state.epochs.clone(),
+            producers: state.producers.clone(),
+        }
+    }
+
+    /// Bytes no segment file holds.
+    pub(crate) fn unwritten(&self) -> u64 {
+        let state = self.state.borrow();
+        let unsealed = state.segments.iter().rev().take_while(|segment| !segment.sealed.get());
+        unsealed.map(|segment| segment.size.get() - segment.written.get()).sum()
+    }
+
+    /// Puts the log on the store's list of logs to be written.
+    pub(crate) fn make_due(&self) {
+        if !self.due.replace(true) {
+            self.shared.due.borrow_mut().push_back(self.myself.clone());
+            self.shared.due_event.notify(1);
+        }
     }
 
     /// Completes while the store takes more appends; before a large produce, await it.
     pub async fn room(&self) -> Result<(), StorageFailed> {
-        unimplemented!()
+        self.shared.room().await
     }
 
     /// Completes when everything below `end` is on stable media, or fails when it never will be.
     pub async fn wait_durable(&self, end: Offset) -> Result<(), StorageFailed> {
-        let _ = end;
-        unimplemented!()
+        loop {
+            let changed = self.changed.listen();
+            let failed = self.shared.failure.listen();
+            if self.offsets.get().durable_offset >= end {
+                return Ok(());
+            }
+            self.shared.failure.check()?;
+            select(changed, failed).await;
+        }
     }
 
     /// The offsets now.
     pub fn offsets(&self) -> LogOffsets {
-        unimplemented!()
+        self.offsets.get()
     }
 
     /// Why the log is offline, if it is.
     pub fn failure(&self) -> Option<StorageFailed> {
-        unimplemented!()
+        self.shared.failure.get()
     }
 
     /// Moves the high watermark forward, never above the durable offset and never back.
     pub fn set_high_watermark(&self, offset: Offset) {
-        let _ = offset;
-        unimplemented!()
+        let mut offsets = self.offsets.get();
+        let moved = offset.min(offsets.durable_offset);
+        if moved > offsets.high_watermark {
+            offsets.high_watermark = moved;
+            let unstable = self.state.borrow().producers.first_unstable_offset();
+            let stable = unstable.map_or(moved, |first| first.min(moved));
+            offsets.last_stable_offset = stable.max(offsets.last_stable_offset);
+            offsets.check();
+            self.offsets.set(offsets);
+            self.changed.notify(usize::MAX);
+        }
     }
 
     /// Fires when the durable offset, the high watermark or the state moves. Take it before looking.
     pub fn changed(&self) -> EventListener {
-        unimplemented!()
-    }
-
-    /// Batches from the one that holds `from` on.
-    pub async fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched, ReadError> {
-        let _ = (from, limits);
-        unimplemented!()
-    }
-
-    /// First record below `end` whose timestamp is at least `at`: its timestamp and offset.
-    pub async fn offset_for_timestamp(
-        &self,
-        at: TimestampMs,
-        end: Offset,
-    ) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-        let _ = (at, end);
-        unimplemented!()
-    }
-
-    /// The record with the largest timestamp: its timestamp and offset.
-    pub async fn max_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
-        unimplemented!()
+        self.changed.listen()
     }
 
     /// Where `epoch` ended: the largest epoch known that is not above it, and its end offset (KIP-320).
     pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let _ = epoch;
-        unimplemented!()
+        self.state.borrow().epochs.end_offset_for(epoch, self.offsets.get().log_end_offset)
     }
 
     /// The newest leader epoch any batch carries.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.state.borrow().epochs.latest_epoch()
     }
 
     /// Settings now.
     pub fn config(&self) -> LogConfig {
-        unimplemented!()
+        self.config.borrow().clone()
     }
 
     /// Takes new settings from the next append on.
     pub fn set_config(&self, config: LogConfig) {
-        let _ = config;
-        unimplemented!()
+        *self.config.borrow_mut() = config;
     }
 
     /// Bytes of all segments, pending ones included (DescribeLogDirs).
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.state.borrow().segments.iter().map(|segment| segment.size.get()).sum()
+    }
+}
+
+impl<I: Io> Journaled for Log<I> {
+    fn journaled(&self, point: LogPoint, end: Offset) {
+        let mut offsets = self.offsets.get();
+        offsets.durable_offset = end.max(offsets.durable_offset);
+        offsets.check();
+        self.offsets.set(offsets);
+        self.durable.set(point.max(self.durable.get()));
+        self.changed.notify(usize::MAX);
+        if self.unwritten() >= self.shared.config.write_behind_bytes {
+            self.make_due();
+        }
+    }
+}
+
+impl<I: Io> Evict for Log<I> {
+    fn evict_oldest(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(oldest) = state.cached.front() else { return true };
+        let end = oldest.point.position + to_u64(oldest.bytes.len());
+        let held = state
+            .segments
+            .iter()
+            .find(|segment| segment.base_offset == oldest.point.segment_base)
+            .is_none_or(|segment| segment.written.get() >= end);
+        if held {
+            state.cached.pop_front();
+        } else {
+            drop(state);
+            self.make_due();
+        }
+        held
     }
 }

@@ -1,6 +1,8 @@
 //! Segments: files that hold exactly Kafka's bytes, and what reading them gives.
 
 pub mod offset_index;
+#[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's LogSegment")]
+pub mod segment;
 pub mod sparse_index;
 pub mod time_index;
 

@@ -1,0 +1,116 @@
+//! What runs beside appends and reads: writing logs behind that have gathered enough, and giving full
+//! journal files back. Every task ends when the store stops or goes offline.
+
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use futures::future::{Either, select};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::error::StoreError;
+use crate::io::Io;
+use crate::journal::journal::LogPoint;
+use crate::log::Log;
+use crate::manager::{LOGS_AT_A_TIME, LogManager};
+use crate::shared::Shared;
+use crate::types::PartitionKey;
+
+/// Logs written at a time while appends go on: two writes in flight reach the disk's full speed.
+const WRITERS: usize = 3;
+
+/// Starts the tasks of a store.
+pub(crate) fn start<I: Io>(manager: &Rc<LogManager<I>>) {
+    let shared = &manager.shared;
+    for _ in 0..WRITERS {
+        shared.io.spawn(write_due(Rc::clone(shared)));
+    }
+    shared.io.spawn(recycle(Rc::downgrade(manager), Rc::clone(shared)));
+    shared.io.spawn(announce_failure(Rc::downgrade(manager), Rc::clone(shared)));
+}
+
+/// Writes one due log after the other.
+async fn write_due<I: Io>(shared: Rc<Shared<I>>) {
+    loop {
+        let due = shared.due_event.listen();
+        let stop = shared.stop_event.listen();
+        if shared.stopping.get() || shared.failure.get().is_some() {
+            return;
+        }
+        let next = shared.due.borrow_mut().pop_front();
+        let Some(log) = next else {
+            select(due, stop).await;
+            continue;
+        };
+        if let Some(log) = log.upgrade()
+            && let Err(error) = log.write_out(false).await
+        {
+            shared.failure.set(&error);
+        }
+    }
+}
+
+/// Gives full journal files back, the oldest first, once segments and checkpoint make them superfluous.
+async fn recycle<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
+    while let Some(ends) = shared.journal.oldest_full().await {
+        let Some(manager) = manager.upgrade() else { return };
+        if shared.stopping.get() {
+            return;
+        }
+        match settle(&manager, ends).await {
+            Ok(()) => shared.journal.recycle(),
+            // Closing makes all durable itself.
+            Err(_) if shared.stopping.get() => return,
+            Err(error) => return shared.failure.set(&error),
+        }
+    }
+}
+
+/// Makes everything durable elsewhere that a journal file holds: all writes, then all syncs, then what is left
+/// is journalled again, then the checkpoint.
+async fn settle<I: Io>(
+    manager: &LogManager<I>,
+    ends: BTreeMap<PartitionKey, LogPoint>,
+) -> Result<(), StoreError> {
+    let found = ends.into_iter().filter_map(|(key, point)| Some((manager.log(key)?, point)));
+    let logs: Vec<(Rc<Log<I>>, LogPoint)> = found.collect();
+    stream::iter(logs.iter().filter(|(log, point)| !log.carries_only(*point)))
+        .map(|(log, _)| log.write_out(false))
+        .buffer_unordered(LOGS_AT_A_TIME)
+        .try_collect::<Vec<()>>()
+        .await?;
+    let carried: Vec<_> = stream::iter(&logs)
+        .map(|(log, point)| log.settle(*point))
+        .buffer_unordered(LOGS_AT_A_TIME)
+        .try_collect()
+        .await?;
+    for receiver in carried.into_iter().flatten() {
+        if receiver.await.is_err() {
+            return Err(manager.shared.failure.get().map_or(StoreError::Closed, StoreError::Failed));
+        }
+    }
+    manager.write_checkpoint(true).await
+}
+
+/// Wakes everybody who waits for a log when the store goes offline.
+async fn announce_failure<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
+    loop {
+        let failed = shared.failure.listen();
+        let stop = shared.stop_event.listen();
+        if shared.stopping.get() {
+            return;
+        }
+        if shared.failure.get().is_some() {
+            shared.room.notify(usize::MAX);
+            shared.due_event.notify(usize::MAX);
+            shared.journal.wake();
+            let Some(manager) = manager.upgrade() else { return };
+            for log in manager.logs.borrow().values() {
+                log.changed.notify(usize::MAX);
+            }
+            return;
+        }
+        if let Either::Right(_) = select(failed, stop).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Opening one log: its segment files, what the journal holds of it, and the check of what lies behind its
+//! recovery point. A torn tail is cut at the last whole batch; a gap below what was acknowledged is damage.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use event_listener::Event;
+use futures::lock::Mutex;
+
+use super::LogOffsets;
+use super::epoch_cache::{self, EpochCache};
+use super::log::{Log, State};
+use super::producer_snapshot;
+use super::producer_state::ProducerState;
+use crate::checkpoint::LogCheckpoint;
+use crate::config::LogConfig;
+use crate::error::OpenError;
+use crate::io::{AlignedBuffer, Io, IoError, IoFile};
+use crate::journal::frame::{Descriptor, EntryKind};
+use crate::journal::journal::LogPoint;
+use crate::record::batch;
+use crate::segment::offset_index::{self, OffsetIndex};
+use crate::segment::segment::{Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
+use crate::shared::Shared;
+use crate::types::{Offset, PartitionKey, Position};
+
+/// Small files of a log are refused above this.
+const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// What is known of a log before its folder is looked into.
+pub(crate) struct Known<'a> {
+    pub(crate) key: PartitionKey,
+    pub(crate) topic: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) incarnation: u64,
+    /// From the journal's checkpoint, if there is one.
+    pub(crate) checkpoint: Option<&'a LogCheckpoint>,
+    /// What the journal holds, in the order of its frames.
+    pub(crate) entries: Vec<(Descriptor, Bytes)>,
+    /// Whether the last stop was clean: Kafka's own files say the rest.
+    pub(crate) clean: bool,
+    /// Log start offset from Kafka's checkpoint file.
+    pub(crate) log_start_offset: Offset,
+}
+
+/// Counts for the report.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) replayed_bytes: u64,
+    pub(crate) cut_bytes: u64,
+}
+
+/// What the check of the last segment found.
+struct Checked {
+    end: u64,
+    next_offset: Option<Offset>,
+    starts: Vec<u64>,
+}
+
+impl<I: Io> Log<I> {
+    /// An empty log whose folder was just made.
+    pub(crate) fn new(shared: &Rc<Shared<I>>, known: &Known<'_>, config: LogConfig) -> Rc<Self> {
+        let start = known.log_start_offset;
+        Rc::new_cyclic(|myself| Self {
+            myself: myself.clone(),
+            shared: Rc::clone(shared),
+            key: known.key,
+            topic: known.topic.clone(),
+            directory: known.directory.clone(),
+            incarnation: known.incarnation,
+            config: RefCell::new(config),
+            state: RefCell::new(State {
+                segments: VecDeque::new(),
+                cached: VecDeque::new(),
+                producers: ProducerState::new(),
+                epochs: EpochCache::new(),
+            }),
+            offsets: Cell::new(LogOffsets::all_at(start)),
+            durable: Cell::new(LogPoint { segment_base: start, position: 0 }),
+            changed: Event::new(),
+            closed: Cell::new(false),
+            deleted: Cell::new(false),
+            replayed_below: Cell::new(Offset(0)),
+            scanned_end: Cell::new(Offset(0)),
+            writer: Mutex::new(()),
+            due: Cell::new(false),
+            carry_laps: Cell::new(0),
+            hint: Cell::new(None),
+        })
+    }
+
+    /// Opens the log of an existing folder.
+    pub(crate) async fn open(
+        shared: &Rc<Shared<I>>,
+        mut known: Known<'_>,
+        counts: &mut Counts,
+    ) -> Result<Rc<Self>, OpenError> {
+        let names = shared.io.list_directory(&known.directory).await?;
+        let files: BTreeSet<Offset> = names.iter().filter_map(|name| base_offset_of(name)).collect();
+        let mut runs: BTreeMap<Offset, Vec<(u64, Bytes)>> = BTreeMap::new();
+        let mut log_start = known.log_start_offset;
+        for (descriptor, bytes) in std::mem::take(&mut known.entries) {
+            match descriptor.kind {
+                EntryKind::Batch | EntryKind::Carry => {
+                    counts.replayed_bytes += to_u64(bytes.len());
+                    runs.entry(descriptor.segment_base).or_default().push((descriptor.position, bytes));
+                }
+                EntryKind::LogStart => log_start = log_start.max(descriptor.offset),
+                EntryKind::Create | EntryKind::Delete | EntryKind::Truncate => {}
+            }
+        }
+        if let Some(checkpoint) = known.checkpoint {
+            log_start = log_start.max(checkpoint.log_start_offset);
+        }
+        let mut bases: BTreeSet<Offset> = files.iter().chain(runs.keys()).copied().collect();
+        if let Some(checkpoint) = known.checkpoint {
+            let base = checkpoint.recovery_point.segment_base;
+            if bases.last().is_none_or(|last| *last < base) {
+                bases.insert(base);
+            }
+        }
+        // Segments below the log start may be what is left of an interrupted retention.
+        while bases.iter().nth(1).is_some_and(|second| *second <= log_start) {
+            let Some(first) = bases.pop_first() else { break };
+            runs.remove(&first);
+        }
+        known.log_start_offset = log_start.max(bases.first().copied().unwrap_or(log_start));
+        let log = Self::new(shared, &known, LogConfig::default());
+        log.load_state(&known, &names).await?;
+        let last = bases.last().copied();
+        for base in &bases {
+            let exists = files.contains(base);
+            let run = runs.remove(base).unwrap_or_default();
+            log.open_segment(&known, *base, exists, run, Some(*base) == last, counts).await?;
+        }
+        log.finish_open(&known);
+        Ok(log)
+    }
+
+    /// Producers and epochs as of the checkpoint, or from Kafka's own files after a clean stop.
+    async fn load_state(&self, known: &Known<'_>, names: &[String]) -> Result<(), OpenError> {
+        if let Some(checkpoint) = known.checkpoint {
+            let mut state = self.state.borrow_mut();
+            state.producers = checkpoint.producers.clone();
+            state.epochs = checkpoint.epochs.clone();
+            self.replayed_below.set(checkpoint.state_offset);
+            return Ok(());
+        }
+        let io = &self.shared.io;
+        if names.iter().any(|name| name == epoch_cache::FILE_NAME) {
+            let path = self.directory.join(epoch_cache::FILE_NAME);
+            let file = io.read_file(&path, SMALL_FILE_BYTES_MAX).await?;
+            match EpochCache::read(&file) {
+                Ok(epochs) => self.state.borrow_mut().epochs = epochs,
+                Err(error) => tracing::warn!("{} is rebuilt: {error}", path.display()),
+            }
+        }
+        let snapshots = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(producer_snapshot::SUFFIX)?.parse().ok().map(Offset));
+        if let Some(newest) = snapshots.max() {
+            let path = self.directory.join(file_name(newest, producer_snapshot::SUFFIX));
+            let file = io.read_file(&path, SMALL_FILE_BYTES_MAX).await?;
+            match producer_snapshot::read_snapshot(&file, io.wall_clock()) {
+                Ok(producers) => {
+                    self.state.borrow_mut().producers = producers;
+                    self.replayed_below.set(newest);
+                }
+                Err(error) => tracing::warn!("{} is not used: {error}", path.display()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_segment(
+        &self,
+        known: &Known<'_>,
+        base: Offset,
+        exists: bool,
+        runs: Vec<(u64, Bytes)>,
+        last: bool,
+        counts: &mut Counts,
+    ) -> Result<(), OpenError> {
+        let interval = self.config.borrow().index_interval_bytes;
+        let segment = Rc::new(Segment::new(self.shared.io.clone(), self.directory.clone(), base, interval));
+        self.state.borrow_mut().segments.push_back(Rc::clone(&segment));
+        let mut size = 0;
+        if exists {
+            segment.set_existing(0, false);
+            size = segment.file().await?.size().await?;
+            segment.set_existing(size, false);
+        }
+        let from = match known.checkpoint {
+            Some(checkpoint) if checkpoint.recovery_point.segment_base == base => {
+                checkpoint.recovery_point.position
+            }
+            None if known.clean && last => self.last_indexed(&segment).await,
+            _ => 0,
+        };
+        let acknowledged = if runs.is_empty() {
+            if !last {
+                segment.set_existing(size, true);
+                return Ok(());
+            }
+            from
+        } else {
+            let end = self.place(&segment, size, runs).await?;
+            segment.head_journalled.set(true);
+            end
+        };
+        segment.index_from.set(from);
+        let checked = self.check(&segment, from).await?;
+        if checked.end < acknowledged {
+            let what = format!("no whole batch at {}, but acknowledged up to {acknowledged}", checked.end);
+            return Err(OpenError::Damaged { path: segment.path(".log"), what });
+        }
+        if let Some(next) = checked.next_offset {
+            self.scanned_end.set(next.max(self.scanned_end.get()));
+        }
+        let journalled = segment.head_journalled.get();
+        if !last {
+            return Ok(self.seal_recovered(&segment).await?);
+        }
+        if !journalled {
+            let end = checked.end;
+            if end < size {
+                counts.cut_bytes += size - end;
+                tracing::warn!("{}: torn tail cut from {size} to {end}", segment.path(".log").display());
+                let file = segment.file().await?;
+                file.truncate(end).await?;
+                file.sync().await?;
+            }
+            if exists {
+                segment.set_existing(end, false);
+                segment.index_from.set(from);
+                segment.reopen(segment.read_file(block_floor(end), end).await?);
+            }
+        }
+        let floor = segment.written.get();
+        segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Writes what the journal holds of a segment into its file, whole blocks synced, the rest kept as its head.
+    /// Returns where it ends.
+    async fn place(
+        &self,
+        segment: &Segment<I>,
+        file_size: u64,
+        mut runs: Vec<(u64, Bytes)>,
+    ) -> Result<u64, OpenError> {
+        // All runs repeat the same bytes where they overlap: the log is never written twice at one position.
+        runs.sort_by_key(|(position, _)| *position);
+        let begin = runs.first().map_or(0, |(position, _)| *position);
+        let from = block_floor(begin);
+        let damaged = |what: String| OpenError::Damaged { path: segment.path(".log"), what };
+        if file_size < begin && from != begin {
+            return Err(damaged(format!("{file_size} bytes long, but the journal goes on at {begin}")));
+        }
+        if file_size < from {
+            return Err(damaged(format!("{file_size} bytes long, but the journal goes on at {begin}")));
+        }
+        let mut content = segment.read_file(from, begin).await?.to_vec();
+        for (position, bytes) in runs {
+            let at = to_usize(position - from);
+            if at > content.len() {
+                let end = from + to_u64(content.len());
+                return Err(damaged(format!("the journal has nothing between {end} and {position}")));
+            }
+            let end = at + bytes.len();
+            if end > content.len() {
+                content.truncate(at);
+                content.extend_from_slice(&bytes);
+            }
+        }
+        let end = from + to_u64(content.len());
+        segment.size.set(end);
+        segment.written.set(from);
+        segment.synced.set(from);
+        let whole = block_floor(end);
+        if file_size > end {
+            segment.file().await?.truncate(end).await?;
+        }
+        while segment.written.get() < whole {
+            let at = segment.written.get();
+            let bytes = (whole - at).min(CHUNK_BYTES);
+            let mut buffer = AlignedBuffer::zeroed(to_usize(bytes));
+            buffer.copy_from_slice(&content[to_usize(at - from)..to_usize(at + bytes - from)]);
+            segment.write(buffer, bytes).await?;
+        }
+        segment.sync().await?;
+        let head = Bytes::copy_from_slice(&content[to_usize(whole - from)..]);
+        *segment.head.borrow_mut() = (!head.is_empty()).then_some((whole, head));
+        Ok(end)
+    }
+
+    /// A segment that was rolled before the crash, but not sealed yet or not known to be.
+    async fn seal_recovered(&self, segment: &Segment<I>) -> Result<(), IoError> {
+        let head = segment.head.borrow().clone();
+        if let Some((_, bytes)) = head {
+            let mut buffer = AlignedBuffer::zeroed(bytes.len().next_multiple_of(crate::io::BLOCK_BYTES));
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            segment.write(buffer, to_u64(bytes.len())).await?;
+        }
+        segment.finish().await?;
+        segment.sealed.set(true);
+        Ok(())
+    }
+
+    /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
+    /// producers.
+    async fn check(&self, segment: &Segment<I>, from: u64) -> Result<Checked, IoError> {
+        let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
+        let mut bad = false;
+        let now = self.shared.io.wall_clock();
+        let replayed_below = self.replayed_below.get();
+        let mut state_producers = std::mem::take(&mut self.state.borrow_mut().producers);
+        let mut state_epochs = std::mem::take(&mut self.state.borrow_mut().epochs);
+        let scanned = self
+            .scan(segment, from, segment.size.get(), |header, at, bytes| {
+                let next = checked.next_offset.unwrap_or(segment.base_offset);
+                if bad
+                    || header.magic() != batch::MAGIC
+                    || header.base_offset() < next
+                    || header.last_offset_delta() < 0
+                    || batch::compute_crc(bytes) != Some(header.crc())
+                {
+                    bad = true;
+                    return;
+                }
+                checked.starts.push(at);
+                checked.end = at + to_u64(bytes.len());
+                checked.next_offset = Some(header.next_offset());
+                let _ = segment.index.borrow_mut().push(header, Position(at));
+                if at == 0 {
+                    segment.first_timestamp.set(Some(header.max_timestamp()));
+                }
+                if header.base_offset() >= replayed_below {
+                    state_producers.update(header, now);
+                }
+                state_epochs.assign(header.partition_leader_epoch(), header.base_offset());
+            })
+            .await;
+        let mut state = self.state.borrow_mut();
+        state.producers = state_producers;
+        state.epochs = state_epochs;
+        scanned.map(|_| checked)
+    }
+
+    /// A batch's start near the end of a cleanly closed segment, from its index: 0 if that is missing or wrong.
+    async fn last_indexed(&self, segment: &Segment<I>) -> u64 {
+        let size = segment.size.get();
+        let file = self.shared.io.read_file(&segment.path(offset_index::SUFFIX), SMALL_FILE_BYTES_MAX).await;
+        let index = file.ok().and_then(|file| OffsetIndex::read(segment.base_offset, &file, size).ok());
+        let floor = block_floor(size);
+        index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
+    }
+
+    fn finish_open(&self, known: &Known<'_>) {
+        let last = self.state.borrow().segments.back().map(Rc::clone);
+        let mut end = known.log_start_offset.max(self.scanned_end.get());
+        if let Some(last) = &last {
+            end = end.max(last.base_offset);
+            self.durable.set(LogPoint { segment_base: last.base_offset, position: last.size.get() });
+            self.shared.dirty_added(last.size.get() - last.written.get());
+        }
+        let mut high_watermark = end;
+        if let Some(checkpoint) = known.checkpoint {
+            let point = checkpoint.recovery_point;
+            if last.as_ref().is_some_and(|last| last.base_offset == point.segment_base) {
+                end = end.max(checkpoint.recovery_offset);
+            }
+            high_watermark = checkpoint.high_watermark;
+        }
+        let start = known.log_start_offset;
+        let high_watermark = high_watermark.min(end).max(start);
+        let offsets = LogOffsets {
+            log_start_offset: start,
+            last_stable_offset: high_watermark,
+            high_watermark,
+            durable_offset: end,
+            log_end_offset: end,
+        };
+        offsets.check();
+        self.offsets.set(offsets);
+    }
+}

@@ -1,0 +1,232 @@
+//! Bytes on their way from the journal into segments: whole blocks, once each, in large writes; the last block
+//! only when a segment is sealed or the store stops.
+//!
+//! Only durable bytes are written, so a crash never finds bytes in a segment that the journal did not have. Any
+//! error here puts the store offline (a failed sync may have dropped pages: nothing can be retried).
+
+use std::rc::Rc;
+
+use futures::channel::oneshot;
+
+use super::log::{Log, State};
+use crate::io::{AlignedBuffer, Io, IoError};
+use crate::journal::journal::LogPoint;
+use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
+use crate::segment::{offset_index, time_index};
+use crate::types::Offset;
+
+/// Bytes of one write: the disk's full speed with two or more in flight, and little to wait behind.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+impl<I: Io> Log<I> {
+    /// Writes all whole blocks that are durable, and seals segments that were rolled. With `to_end` the active
+    /// segment's last block is written as well, and it gets its true length: only a clean stop does so.
+    pub(crate) async fn write_out(&self, to_end: bool) -> Result<(), IoError> {
+        let _writer = self.writer.lock().await;
+        self.due.set(false);
+        if self.deleted.get() {
+            return Ok(());
+        }
+        loop {
+            let next = {
+                let state = self.state.borrow();
+                let index = state.segments.iter().position(|segment| !segment.sealed.get());
+                index.map(|index| (Rc::clone(&state.segments[index]), index + 1 == state.segments.len()))
+            };
+            let Some((segment, active)) = next else { return Ok(()) };
+            if active && segment.head.borrow().is_some() && !segment.head_journalled.get() {
+                // Untouched since the start: the file has all of it.
+                return Ok(());
+            }
+            let durable = self.durable.get();
+            let limit = if segment.base_offset < durable.segment_base {
+                segment.size.get()
+            } else if segment.base_offset == durable.segment_base {
+                durable.position.min(segment.size.get())
+            } else {
+                return Ok(());
+            };
+            self.write_blocks(&segment, block_floor(limit)).await?;
+            let whole = limit == segment.size.get();
+            if active && !(to_end && whole) || !whole {
+                return Ok(());
+            }
+            self.seal(&segment).await?;
+            if active {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write_blocks(&self, segment: &Segment<I>, to: u64) -> Result<(), IoError> {
+        let mut spare = None;
+        while segment.written.get() < to {
+            let from = segment.written.get();
+            let end = to.min(from + CHUNK_BYTES);
+            let mut buffer = spare.take().unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(end - from)));
+            buffer.set_len(to_usize(end - from));
+            copy_pending(&self.state.borrow(), segment, from, &mut buffer);
+            spare = Some(segment.write(buffer, end - from).await?);
+            self.shared.dirty_removed(end - from);
+        }
+        Ok(())
+    }
+
+    /// Writes the last block padded, cuts the file to its length, syncs, and writes the indexes.
+    async fn seal(&self, segment: &Segment<I>) -> Result<(), IoError> {
+        let from = segment.written.get();
+        let rest = segment.size.get() - from;
+        if rest > 0 {
+            let mut buffer = AlignedBuffer::zeroed(to_usize(rest).next_multiple_of(crate::io::BLOCK_BYTES));
+            let bytes = to_usize(rest);
+            copy_pending(&self.state.borrow(), segment, from, &mut buffer[..bytes]);
+            segment.write(buffer, rest).await?;
+        }
+        segment.finish().await?;
+        segment.sealed.set(true);
+        self.shared.dirty_removed(rest);
+        self.write_indexes(segment).await
+    }
+
+    async fn write_indexes(&self, segment: &Segment<I>) -> Result<(), IoError> {
+        if self.complete_index(segment).await.is_err() {
+            // They are rebuilt on first use; nothing of the records depends on them.
+            tracing::warn!("no index written for {}", segment.path(".log").display());
+            return Ok(());
+        }
+        let (offsets, times) = {
+            let mut index = segment.index.borrow_mut();
+            let _ = index.seal();
+            (index.offsets().write(), index.times().write())
+        };
+        self.shared.io.replace_file(&segment.path(offset_index::SUFFIX), offsets).await?;
+        self.shared.io.replace_file(&segment.path(time_index::SUFFIX), times).await
+    }
+
+    /// Syncs every segment up to the one of `point`, then journals again what of `[.., point)` they do not hold.
+    /// Everything older must be written. The receiver completes when that is durable.
+    pub(crate) async fn settle(&self, point: LogPoint) -> Result<Option<oneshot::Receiver<()>>, IoError> {
+        // Nobody writes meanwhile, so that `written` is what was synced.
+        let _writer = self.writer.lock().await;
+        if self.deleted.get() {
+            return Ok(None);
+        }
+        let segments: Vec<_> = {
+            let state = self.state.borrow();
+            let upto = state.segments.iter().filter(|segment| segment.base_offset <= point.segment_base);
+            upto.filter(|segment| segment.synced.get() < segment.written.get()).map(Rc::clone).collect()
+        };
+        for segment in segments {
+            segment.sync().await?;
+        }
+        Ok(self.carry(point))
+    }
+
+    /// Whether what a journal file holds of this log up to `point` is so little that it is journalled again instead
+    /// of written.
+    pub(crate) fn carries_only(&self, point: LogPoint) -> bool {
+        let small = {
+            let state = self.state.borrow();
+            let mut unsealed = state.segments.iter().filter(|segment| !segment.sealed.get());
+            unsealed.all(|segment| {
+                segment.base_offset == point.segment_base
+                    && point.position.saturating_sub(segment.written.get())
+                        < self.shared.config.carry_bytes_max
+            })
+        };
+        if small && self.carry_laps.get() < self.shared.config.carry_laps_max {
+            self.carry_laps.set(self.carry_laps.get() + 1);
+            return true;
+        }
+        self.carry_laps.set(0);
+        false
+    }
+
+    fn carry(&self, point: LogPoint) -> Option<oneshot::Receiver<()>> {
+        let (segment_base, from, bytes) = {
+            let state = self.state.borrow();
+            let segment = state.segments.iter().find(|segment| segment.base_offset == point.segment_base)?;
+            let from = segment.written.get();
+            if segment.sealed.get() || from >= point.position {
+                return None;
+            }
+            let mut bytes = vec![0; to_usize(point.position - from)];
+            copy_pending(&state, segment, from, &mut bytes);
+            (segment.base_offset, from, bytes)
+        };
+        let descriptor = self.carry_descriptor(segment_base, from, &bytes);
+        Some(self.shared.journal.push_carried(descriptor, bytes.into()))
+    }
+
+    /// Up to where everything is on stable media in segments: recovery checks from here on. Always at a batch's
+    /// start, since batches are looked for from there.
+    pub(crate) fn recovery_point(&self) -> (LogPoint, Offset) {
+        let state = self.state.borrow();
+        let end = self.offsets.get().log_end_offset;
+        let unsynced = state.segments.iter().find(|segment| segment.synced.get() < segment.size.get());
+        let Some(segment) = unsynced.or(state.segments.back()) else {
+            return (LogPoint { segment_base: end, position: 0 }, end);
+        };
+        if segment.synced.get() == segment.size.get() {
+            return (LogPoint { segment_base: segment.base_offset, position: segment.size.get() }, end);
+        }
+        let synced = segment.synced.get();
+        let batch_at = |cached: &&super::log::Cached| {
+            cached.point.segment_base == segment.base_offset
+                && cached.point.position + to_u64(cached.bytes.len()) > synced
+        };
+        if let Some(cached) = state.cached.iter().find(batch_at)
+            && cached.point.position <= synced
+        {
+            return (cached.point, cached.base_offset);
+        }
+        // The batch across the end of what is synced is not in memory (after a start): from the last index entry on.
+        (
+            LogPoint { segment_base: segment.base_offset, position: segment.checked_from.get() },
+            segment.base_offset,
+        )
+    }
+
+    /// Drops whole segments below `offset`, files last. Used by retention; the log start moved already.
+    pub(crate) fn segments_below(&self, offset: Offset) -> Vec<Rc<Segment<I>>> {
+        let mut state = self.state.borrow_mut();
+        let mut dropped = Vec::new();
+        while state.segments.len() > 1
+            && state.segments[1].base_offset <= offset
+            && state.segments[0].sealed.get()
+        {
+            dropped.extend(state.segments.pop_front());
+        }
+        dropped
+    }
+}
+
+/// Fills `out` with the segment's bytes from `from` on; they are all in memory, in its head or in cached batches.
+pub(super) fn copy_pending<I: Io>(state: &State<I>, segment: &Segment<I>, from: u64, out: &mut [u8]) {
+    let to = from + to_u64(out.len());
+    let mut copied = 0;
+    let mut put = |at: u64, bytes: &[u8]| {
+        let end = at + to_u64(bytes.len());
+        let (first, last) = (at.max(from), end.min(to));
+        if first < last {
+            let run = &bytes[to_usize(first - at)..to_usize(last - at)];
+            out[to_usize(first - from)..to_usize(last - from)].copy_from_slice(run);
+            copied += run.len();
+        }
+    };
+    if let Some((at, head)) = &*segment.head.borrow() {
+        put(*at, head);
+    }
+    let begin = state.cached.partition_point(|cached| {
+        let end = cached.point.position + to_u64(cached.bytes.len());
+        cached.point.segment_base < segment.base_offset
+            || cached.point.segment_base == segment.base_offset && end <= from
+    });
+    for cached in state.cached.iter().skip(begin) {
+        if cached.point.segment_base != segment.base_offset || cached.point.position >= to {
+            break;
+        }
+        put(cached.point.position, &cached.bytes);
+    }
+    assert_eq!(copied, out.len(), "pending bytes are in memory: {segment:?} from {from}");
+}

@@ -1,0 +1,227 @@
+//! One segment: a file with Kafka's bytes, how far it is written and synced, and its sparse index.
+//!
+//! Order, asserted: `synced ≤ written ≤ size`. While it is active, `written` is a multiple of the block, since a
+//! block is written once, whole. Bytes from `written` on stand in memory: in the log's cached batches, or
+//! in `head` after a start.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::lock::Mutex;
+
+use super::sparse_index::SparseIndex;
+use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
+use crate::types::{Offset, TimestampMs};
+
+/// The grain as a position.
+pub(crate) const BLOCK: u64 = 4096;
+const _: () = assert!(BLOCK_BYTES == 4096);
+
+/// Name of a segment's file: its base offset in twenty digits.
+pub fn file_name(base_offset: Offset, suffix: &str) -> String {
+    format!("{:020}{suffix}", base_offset.0)
+}
+
+/// Base offset of a segment from its `.log` file's name.
+pub fn base_offset_of(name: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(())?;
+    digits.parse().ok().map(Offset)
+}
+
+/// A position rounded down to a block.
+pub(crate) fn block_floor(position: u64) -> u64 {
+    position / BLOCK * BLOCK
+}
+
+/// A byte count as a position. The targets are 64-bit: nothing is cut.
+pub(crate) fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// A position as a byte count of memory.
+pub(crate) fn to_usize(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+/// A segment of a log. Lives on its shard's thread.
+pub struct Segment<I: Io> {
+    io: I,
+    directory: PathBuf,
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    file: Mutex<Option<I::File>>,
+    /// Bytes it has, pending ones included.
+    pub size: Cell<u64>,
+    /// Bytes the file holds.
+    pub written: Cell<u64>,
+    /// Bytes on stable media.
+    pub synced: Cell<u64>,
+    /// Whether its last block is written, its length set and both synced.
+    pub sealed: Cell<bool>,
+    entry_synced: Cell<bool>,
+    /// Bytes from a block's start to the end as they were at a start: journalled again before they are rewritten.
+    pub head: RefCell<Option<(u64, Bytes)>>,
+    /// Whether `head` was queued to the journal in this epoch.
+    pub head_journalled: Cell<bool>,
+    /// Start of the batch that lies across `written` after a start: recovery checks from there.
+    pub checked_from: Cell<u64>,
+    /// Index of batches from `index_from` on.
+    pub index: RefCell<SparseIndex>,
+    /// Position from which the index knows the batches; 0 when it is whole.
+    pub index_from: Cell<u64>,
+    /// Timestamp of its first batch, for rolling by time.
+    pub first_timestamp: Cell<Option<TimestampMs>>,
+}
+
+impl<I: Io> std::fmt::Debug for Segment<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment")
+            .field("base_offset", &self.base_offset)
+            .field("size", &self.size)
+            .field("written", &self.written)
+            .field("synced", &self.synced)
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Segment<I> {
+    /// A segment without a file yet; the first write makes it.
+    pub fn new(io: I, directory: PathBuf, base_offset: Offset, index_interval_bytes: u64) -> Self {
+        Self {
+            io,
+            directory,
+            base_offset,
+            file: Mutex::new(None),
+            size: Cell::new(0),
+            written: Cell::new(0),
+            synced: Cell::new(0),
+            sealed: Cell::new(false),
+            entry_synced: Cell::new(false),
+            head: RefCell::new(None),
+            head_journalled: Cell::new(false),
+            checked_from: Cell::new(0),
+            index: RefCell::new(SparseIndex::new(base_offset, index_interval_bytes)),
+            index_from: Cell::new(0),
+            first_timestamp: Cell::new(None),
+        }
+    }
+
+    /// Says that a file of `size` bytes exists, all of it synced: opened at a start.
+    pub fn set_existing(&self, size: u64, sealed: bool) {
+        self.entry_synced.set(true);
+        self.size.set(size);
+        self.written.set(size);
+        self.synced.set(size);
+        self.sealed.set(sealed);
+        self.index_from.set(size);
+    }
+
+    /// Path of the segment's file, or of one beside it.
+    pub fn path(&self, suffix: &str) -> PathBuf {
+        self.directory.join(file_name(self.base_offset, suffix))
+    }
+
+    /// Where it stands.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file, opened or made on first use.
+    pub async fn file(&self) -> Result<I::File, IoError> {
+        let mut slot = self.file.lock().await;
+        if let Some(file) = &*slot {
+            return Ok(file.clone());
+        }
+        let path = self.path(".log");
+        let how = if self.sealed.get() { OpenHow::Read } else { OpenHow::ReadWrite };
+        let file = match self.io.open(&path, how).await {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound && !self.entry_synced.get() => {
+                self.io.open(&path, OpenHow::Create).await?
+            }
+            other => other?,
+        };
+        *slot = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Writes blocks at `written`; `buffer` holds `bytes` of the segment and zeros up to a whole block.
+    /// Only the sealing write may end inside a block.
+    pub async fn write(&self, buffer: AlignedBuffer, bytes: u64) -> Result<AlignedBuffer, IoError> {
+        let at = self.written.get();
+        let file = self.file().await?;
+        let buffer = file.write_at(buffer, at).await?;
+        self.written.set(at + bytes);
+        assert!(self.written.get() <= self.size.get(), "written within size: {self:?}");
+        let gone =
+            self.head.borrow().as_ref().is_some_and(|(from, head)| from + to_u64(head.len()) <= at + bytes);
+        if gone {
+            *self.head.borrow_mut() = None;
+        }
+        Ok(buffer)
+    }
+
+    /// Makes what is written durable, the file's name included.
+    pub async fn sync(&self) -> Result<(), IoError> {
+        let written = self.written.get();
+        if self.synced.get() < written {
+            self.file().await?.sync().await?;
+            self.synced.set(written.max(self.synced.get()));
+        }
+        if written > 0 && !self.entry_synced.get() {
+            self.io.sync_directory(&self.directory).await?;
+            self.entry_synced.set(true);
+        }
+        Ok(())
+    }
+
+    /// Gives the file its true length, now that its last block is written, and syncs.
+    pub async fn finish(&self) -> Result<(), IoError> {
+        assert_eq!(self.written.get(), self.size.get(), "finished when whole");
+        let file = self.file().await?;
+        file.truncate(self.size.get()).await?;
+        file.sync().await?;
+        self.synced.set(self.size.get());
+        self.sync().await?;
+        if !self.entry_synced.get() {
+            self.io.sync_directory(&self.directory).await?;
+            self.entry_synced.set(true);
+        }
+        Ok(())
+    }
+
+    /// Puts back `written` to the block that holds the end, whose bytes are `head`: it will be rewritten whole.
+    pub fn reopen(&self, head: Bytes) {
+        let from = block_floor(self.size.get());
+        assert_eq!(from + to_u64(head.len()), self.size.get(), "head reaches the end");
+        self.written.set(from);
+        self.synced.set(from);
+        self.sealed.set(false);
+        *self.head.borrow_mut() = (!head.is_empty()).then_some((from, head));
+    }
+
+    /// Bytes `[from, to)` of the file, `to ≤ written`; what stands before `from` in its block is cut off without a copy.
+    pub async fn read_file(&self, from: u64, to: u64) -> Result<Bytes, IoError> {
+        if from >= to {
+            return Ok(Bytes::new());
+        }
+        let file = self.file().await?;
+        let at = block_floor(from);
+        let size = to_usize((to - at).next_multiple_of(BLOCK));
+        let buffer = file.read_at(at, size).await?;
+        let bytes = Bytes::from_owner(Owned(buffer));
+        let end = bytes.len().min(to_usize(to - at));
+        Ok(bytes.slice(to_usize(from - at).min(end)..end))
+    }
+}
+
+/// An aligned buffer as the owner of shared bytes.
+struct Owned(AlignedBuffer);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
