@@ -1,10 +1,12 @@
-//! Configuration: one table of keys ([`table`]), where values come from ([`resolve`]), and what the broker
+//! Configuration: one table of keys ([`broker_keys`], [`topic_keys`], in the terms of [`table`]), where values come from ([`resolve`]), and what the broker
 //! makes of them ([`broker`]).
 
 pub mod broker;
+pub mod broker_keys;
 pub mod properties;
 pub mod resolve;
 pub mod table;
+pub mod topic_keys;
 
 pub use broker::BrokerConfig;
 pub use resolve::{ConfigError, Resolved, Sources};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{properties, table};
+use super::{broker_keys, properties, table};
 
 /// What was given, unchecked.
 #[derive(Debug, Default)]
@@ -61,9 +61,12 @@ impl Resolved {
             let Some(name) = variable.strip_prefix("RINGMAIN_") else { continue };
             let dotted = name.to_ascii_lowercase().replace('_', ".");
             let ours = format!("ringmain.{dotted}");
-            let key =
-                if table::find(&dotted).is_none() && table::find(&ours).is_some() { ours } else { dotted };
-            if table::find(&key).is_some() {
+            let key = if broker_keys::find(&dotted).is_none() && broker_keys::find(&ours).is_some() {
+                ours
+            } else {
+                dotted
+            };
+            if broker_keys::find(&key).is_some() {
                 resolved.take(&key, value, variable)?;
             } else if !matches!(name, "BIN") {
                 resolved.warnings.push(format!("{variable} names no configuration key"));
@@ -77,14 +80,14 @@ impl Resolved {
     }
 
     fn take(&mut self, name: &str, value: &str, source_name: &str) -> Result<(), ConfigError> {
-        // The older spelling of the same key, which many files still have.
-        let canonical = match name {
-            "log.dir" => "log.dirs",
-            "broker.id" => "node.id",
-            other => other,
-        };
-        let Some(key) = table::find(canonical) else {
-            let hint = table::nearest(name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        if broker_keys::WITHOUT_EFFECT.iter().any(|(known, _)| *known == name) {
+            return Ok(());
+        }
+        let alias = broker_keys::ALIASES.iter().find(|(other, _)| *other == name);
+        let Some(key) = broker_keys::find(alias.map_or(name, |(_, known)| known)) else {
+            let known = broker_keys::KEYS.iter().map(|key| key.name);
+            let hint =
+                table::nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             self.warnings.push(format!("{name} (from {source_name}) is not known and is ignored{hint}"));
             return Ok(());
         };
@@ -92,29 +95,32 @@ impl Resolved {
             self.values.remove(key.name);
             return Ok(());
         }
-        if let Some(problem) = key.problem(value) {
-            return Err(ConfigError::Value {
-                key: key.name.to_owned(),
-                value: value.to_owned(),
-                source_name: source_name.to_owned(),
-                problem,
-                default: key.default.to_owned(),
-                doc: key.doc.to_owned(),
-            });
-        }
-        self.values.insert(key.name, (value.to_owned(), source_name.to_owned()));
+        let value = key.check(value).map_err(|wrong| ConfigError::Value {
+            key: key.name.to_owned(),
+            value: value.to_owned(),
+            source_name: source_name.to_owned(),
+            problem: format!("{}; it takes {}", wrong.why, wrong.would_do),
+            default: key.default.unwrap_or_default().to_owned(),
+            doc: key.doc.to_owned(),
+        })?;
+        self.values.insert(key.name, (value, source_name.to_owned()));
         Ok(())
     }
 
     /// The value that holds, `None` if nothing is set and the key has no default.
     pub fn text(&self, name: &'static str) -> Option<&str> {
         let set = self.values.get(name).map(|(value, _)| value.as_str());
-        set.or_else(|| table::find(name).map(|key| key.default).filter(|default| !default.is_empty()))
+        set.or_else(|| broker_keys::find(name).and_then(|key| key.default))
     }
 
     /// Whether somebody set it.
     pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Every key that was set, with its value.
+    pub fn set_at_start(&self) -> BTreeMap<String, String> {
+        self.values.iter().map(|(name, (value, _))| ((*name).to_owned(), value.clone())).collect()
     }
 
     /// A number that passed its bounds; `None` if unset without default.
@@ -139,14 +145,14 @@ impl Resolved {
 
     /// An error about a value that is well formed but cannot be used.
     pub fn refuse(&self, name: &'static str, problem: impl Into<String>) -> ConfigError {
-        let key = table::find(name);
+        let key = broker_keys::find(name);
         let (value, source_name) = self.values.get(name).cloned().unwrap_or_default();
         ConfigError::Value {
             key: name.to_owned(),
             value,
             source_name,
             problem: problem.into(),
-            default: key.map(|key| key.default).unwrap_or_default().to_owned(),
+            default: key.and_then(|key| key.default).unwrap_or_default().to_owned(),
             doc: key.map(|key| key.doc).unwrap_or_default().to_owned(),
         }
     }
@@ -174,7 +180,7 @@ mod tests {
     fn a_wrong_value_refuses_the_start_and_says_all_there_is_to_know() {
         let sources = Sources { set: vec!["num.partitions=none".to_owned()], ..Sources::default() };
         let text = Resolved::new(&sources).unwrap_err().to_string();
-        for part in ["num.partitions", "none", "--set", "between 1 and 100000", "default is \"1\""] {
+        for part in ["num.partitions", "none", "--set", "from 1 to 100000", "default is \"1\""] {
             assert!(text.contains(part), "{text}");
         }
     }
@@ -184,5 +190,27 @@ mod tests {
         let sources = Sources { set: vec!["num.partition=4".to_owned()], ..Sources::default() };
         let warnings = Resolved::new(&sources).unwrap().warnings;
         assert!(warnings[0].contains("num.partitions"), "{warnings:?}");
+    }
+
+    #[test]
+    fn keys_of_an_ordinary_file_without_effect_are_no_warning() {
+        let file = Some(("f".to_owned(), "process.roles=broker,controller\nnum.io.threads=8\n".to_owned()));
+        let resolved = Resolved::new(&Sources { file, ..Sources::default() }).unwrap();
+        assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    }
+
+    #[test]
+    fn an_empty_value_is_the_default() {
+        let set = vec!["num.partitions=4".to_owned(), "num.partitions=".to_owned()];
+        let resolved = Resolved::new(&Sources { set, ..Sources::default() }).unwrap();
+        assert_eq!(resolved.integer("num.partitions"), Some(1));
+    }
+
+    #[test]
+    fn a_key_of_ours_is_set_by_the_environment_without_its_prefix() {
+        let environment = vec![("RINGMAIN_LOG_FILTER".to_owned(), "debug".to_owned())];
+        let resolved = Resolved::new(&Sources { environment, ..Sources::default() }).unwrap();
+        assert_eq!(resolved.text("ringmain.log.filter"), Some("debug"));
+        assert_eq!(resolved.set_at_start().len(), 1);
     }
 }

@@ -1,418 +1,389 @@
-//! The one table of configuration keys. Parsing, validation, `--help-config` and the reference document
-//! come from it. Names, types and defaults are Kafka's where the meaning is the same; `ringmain.*` is ours.
+//! What a configuration key is: name, kind with its range, default, unit, scope, description. The
+//! keys themselves stand in `broker_keys` and `topic_keys`; parsing, validation, `--help-config`,
+//! `DescribeConfigs` and the reference document come from these entries and from nothing else.
 
-/// What a value may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::fmt;
+
+use super::{broker_keys, topic_keys};
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// `true` or `false`.
     Bool,
-    /// A whole number within bounds, both included.
-    Integer {
-        /// Least.
-        min: i64,
-        /// Greatest.
-        max: i64,
-    },
+    /// A 16-bit integer in a range, both ends included.
+    Short(i64, i64),
+    /// A 32-bit integer in a range, both ends included.
+    Int(i64, i64),
+    /// A 64-bit integer in a range, both ends included.
+    Long(i64, i64),
+    /// A fraction in a range, both ends included.
+    Double(f64, f64),
     /// Any text.
     Text,
-    /// Texts separated by commas.
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// Comma-separated text.
     List,
-    /// One of these.
-    OneOf(&'static [&'static str]),
+    /// Comma-separated, each one of some words.
+    ListOf(&'static [&'static str]),
 }
 
-/// One key.
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A bare number, or no number.
+    None,
+    /// Bytes.
+    Bytes,
+    /// Milliseconds.
+    Milliseconds,
+    /// Minutes.
+    Minutes,
+    /// Hours.
+    Hours,
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// At the next start.
+    ReadOnly,
+    /// While the broker runs, through the admin API.
+    Dynamic,
+}
+
+/// One configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As it stands in `server.properties`.
+    /// Kafka's name for it, or `ringmain.…` where there is none.
     pub name: &'static str,
-    /// What its value may be.
+    /// The values it takes.
     pub kind: Kind,
-    /// What holds if nobody sets it; empty is unset.
-    pub default: &'static str,
-    /// Unit of a number, empty if it has none.
-    pub unit: &'static str,
-    /// The topic configuration this is the default of, empty if there is none.
-    pub topic_key: &'static str,
-    /// What it does, for a person.
+    /// The default as text; `None` is Kafka's null (not set).
+    pub default: Option<&'static str>,
+    /// What a number counts.
+    pub unit: Unit,
+    /// When a change takes effect.
+    pub scope: Scope,
+    /// What it does, in a sentence or two.
     pub doc: &'static str,
-}
-
-const fn key(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    unit: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key { name, kind, default, unit, topic_key: "", doc }
-}
-
-const fn topic(key: Key, topic_key: &'static str) -> Key {
-    Key { topic_key, ..key }
-}
-
-const fn int(min: i64, max: i64) -> Kind {
-    Kind::Integer { min, max }
-}
-
-const I32_MAX: i64 = 2_147_483_647;
-
-/// Every key, grouped as a reader looks for them.
-pub const KEYS: &[Key] = &[
-    // Who and where.
-    key(
-        "node.id",
-        int(0, I32_MAX),
-        "1",
-        "",
-        "Id of this broker in its cluster. A directory that was formatted for another id is refused.",
-    ),
-    key(
-        "ringmain.cluster.id",
-        Kind::Text,
-        "",
-        "",
-        "Cluster id for a directory that has none yet; unset makes one up.",
-    ),
-    key(
-        "listeners",
-        Kind::List,
-        "PLAINTEXT://127.0.0.1:9092,PLAINTEXT://[::1]:9092",
-        "",
-        "Where to listen, as PLAINTEXT://HOST:PORT. An empty host or 0.0.0.0 is every address.",
-    ),
-    key(
-        "advertised.listeners",
-        Kind::List,
-        "",
-        "",
-        "What clients are told to connect to; unset is the first listener, with the host's name in place of 0.0.0.0.",
-    ),
-    key(
-        "log.dirs",
-        Kind::List,
-        "./data",
-        "",
-        "Where the data live. One directory for now. ext4 or XFS, since direct I/O is needed.",
-    ),
-    // Topics.
-    key(
-        "auto.create.topics.enable",
-        Kind::Bool,
-        "true",
-        "",
-        "Whether a topic is made when a client first asks for it.",
-    ),
-    key("num.partitions", int(1, 100_000), "1", "", "Partitions of a topic whose creator does not say."),
-    key(
-        "default.replication.factor",
-        int(1, 32_767),
-        "1",
-        "",
-        "Replicas of a topic whose creator does not say.",
-    ),
-    topic(
-        key(
-            "min.insync.replicas",
-            int(1, I32_MAX),
-            "1",
-            "",
-            "Replicas that must have a record before acks=all is answered.",
-        ),
-        "min.insync.replicas",
-    ),
-    topic(
-        key(
-            "message.max.bytes",
-            int(0, I32_MAX),
-            "1048588",
-            "bytes",
-            "Largest record batch, after compression.",
-        ),
-        "max.message.bytes",
-    ),
-    topic(
-        key(
-            "compression.type",
-            Kind::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
-            "producer",
-            "",
-            "How batches are kept. Only `producer`, as they came, is acted on for now.",
-        ),
-        "compression.type",
-    ),
-    topic(
-        key(
-            "log.message.timestamp.type",
-            Kind::OneOf(&["CreateTime", "LogAppendTime"]),
-            "CreateTime",
-            "",
-            "Whose clock a record's timestamp is.",
-        ),
-        "message.timestamp.type",
-    ),
-    topic(
-        key(
-            "log.message.timestamp.before.max.ms",
-            int(0, i64::MAX),
-            "9223372036854775807",
-            "ms",
-            "How far behind the broker's clock a producer's timestamp may be.",
-        ),
-        "message.timestamp.before.max.ms",
-    ),
-    topic(
-        key(
-            "log.message.timestamp.after.max.ms",
-            int(0, i64::MAX),
-            "3600000",
-            "ms",
-            "How far ahead of the broker's clock a producer's timestamp may be.",
-        ),
-        "message.timestamp.after.max.ms",
-    ),
-    // Logs.
-    topic(
-        key(
-            "log.cleanup.policy",
-            Kind::List,
-            "delete",
-            "",
-            "delete, compact, or both; compaction itself is not built yet.",
-        ),
-        "cleanup.policy",
-    ),
-    topic(
-        key(
-            "log.segment.bytes",
-            int(1_048_576, I32_MAX),
-            "1073741824",
-            "bytes",
-            "A segment that would grow past this is sealed.",
-        ),
-        "segment.bytes",
-    ),
-    topic(
-        key(
-            "log.roll.ms",
-            int(1, i64::MAX),
-            "",
-            "ms",
-            "A segment older than this is sealed; unset is log.roll.hours.",
-        ),
-        "segment.ms",
-    ),
-    key("log.roll.hours", int(1, 2_562_047), "168", "h", "See log.roll.ms."),
-    topic(
-        key(
-            "log.index.interval.bytes",
-            int(0, I32_MAX),
-            "4096",
-            "bytes",
-            "Distance between entries of the sparse indexes.",
-        ),
-        "index.interval.bytes",
-    ),
-    topic(
-        key(
-            "log.retention.bytes",
-            int(-1, i64::MAX),
-            "-1",
-            "bytes",
-            "A partition keeps at most about this much; -1 is no limit.",
-        ),
-        "retention.bytes",
-    ),
-    topic(
-        key(
-            "log.retention.ms",
-            int(-1, i64::MAX),
-            "",
-            "ms",
-            "Segments older than this are deleted, -1 keeps them; unset is log.retention.minutes.",
-        ),
-        "retention.ms",
-    ),
-    key(
-        "log.retention.minutes",
-        int(-1, 153_722_867_280),
-        "",
-        "min",
-        "See log.retention.ms; unset is log.retention.hours.",
-    ),
-    key("log.retention.hours", int(-1, 2_562_047_788), "168", "h", "See log.retention.ms."),
-    key(
-        "log.retention.check.interval.ms",
-        int(1, i64::MAX),
-        "300000",
-        "ms",
-        "How often retention looks for segments to delete.",
-    ),
-    key(
-        "producer.id.expiration.ms",
-        int(1, i64::MAX),
-        "86400000",
-        "ms",
-        "An idempotent producer that was silent for this long is forgotten.",
-    ),
-    // Connections.
-    key(
-        "socket.request.max.bytes",
-        int(1, I32_MAX),
-        "104857600",
-        "bytes",
-        "Largest request; a larger one closes its connection.",
-    ),
-    key(
-        "max.connections",
-        int(0, I32_MAX),
-        "10000",
-        "",
-        "Connections at once; bounded by descriptors too, see `ulimit -n`.",
-    ),
-    key(
-        "connections.max.idle.ms",
-        int(1, i64::MAX),
-        "600000",
-        "ms",
-        "A connection on which no byte moved for this long is closed.",
-    ),
-    key(
-        "fetch.max.bytes",
-        int(1024, I32_MAX),
-        "57671680",
-        "bytes",
-        "Most bytes one fetch may return, unless its first batch alone is larger.",
-    ),
-    key(
-        "ringmain.requests.in.flight.max",
-        int(1, 10_000),
-        "64",
-        "",
-        "Requests of one connection that may wait for answers; past it the socket is not read.",
-    ),
-    // The engine.
-    key(
-        "ringmain.journal.file.bytes",
-        int(8_388_608, 1_073_741_824),
-        "33554432",
-        "bytes",
-        "Length of one journal file. The largest batch must fit into one.",
-    ),
-    key(
-        "ringmain.tail.cache.bytes",
-        int(16_777_216, 1_099_511_627_776),
-        "",
-        "bytes",
-        "Memory for recent records, which consumers that keep up read; unset is a quarter of the machine's, at most 1 GiB.",
-    ),
-    key(
-        "ringmain.log.filter",
-        Kind::Text,
-        "info",
-        "",
-        "What is logged, as in RUST_LOG: a level, or module=level with commas.",
-    ),
-];
-
-/// The key of this name.
-pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}
-
-/// The known key that looks most like this one, if any does.
-pub fn nearest(name: &str) -> Option<&'static str> {
-    let (distance, key) = KEYS.iter().map(|key| (edit_distance(name, key.name), key.name)).min()?;
-    (distance <= name.len().max(4) / 3).then_some(key)
-}
-
-/// Levenshtein's distance; both are short.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            *cell = substituted.min(left + 1).min(*cell + 1);
-            left = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    /// For a topic's key: the broker's key that gives its default.
+    pub synonym: Option<&'static str>,
 }
 
 impl Key {
-    /// What is wrong with a value, in words; `None` if it may be set.
-    pub fn problem(&self, value: &str) -> Option<String> {
+    /// A read-only key without a unit.
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: Option<&'static str>,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, default, unit: Unit::None, scope: Scope::ReadOnly, doc, synonym: None }
+    }
+
+    /// The same, counted in `unit`.
+    #[must_use]
+    pub const fn unit(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// The same, changeable while the broker runs.
+    #[must_use]
+    pub const fn dynamic(mut self) -> Self {
+        self.scope = Scope::Dynamic;
+        self
+    }
+
+    /// The same, with its default taken from a broker's key.
+    #[must_use]
+    pub const fn synonym(mut self, broker_key: &'static str) -> Self {
+        self.synonym = Some(broker_key);
+        self
+    }
+
+    /// Checks `text` and gives the value in its one spelling (trimmed, lower-case booleans).
+    pub fn check(&self, text: &str) -> Result<String, WrongValue> {
+        let text = text.trim();
+        let wrong = |why: String| WrongValue {
+            key: self.name,
+            value: text.to_owned(),
+            why,
+            would_do: self.expects(),
+        };
         match self.kind {
-            Kind::Bool if value != "true" && value != "false" => Some("it must be true or false".to_owned()),
-            Kind::Integer { min, max } => match value.parse::<i64>() {
-                Ok(number) if (min..=max).contains(&number) => None,
-                Ok(_) => Some(format!("it must be between {min} and {max}")),
-                Err(_) => Some(format!("it must be a whole number between {min} and {max}")),
+            Kind::Bool => match text.to_ascii_lowercase().as_str() {
+                flag @ ("true" | "false") => Ok(flag.to_owned()),
+                _ => Err(wrong("it is not a boolean".to_owned())),
             },
-            Kind::OneOf(allowed) if !allowed.contains(&value) => {
-                Some(format!("it must be one of {}", allowed.join(", ")))
+            Kind::Short(low, high) | Kind::Int(low, high) | Kind::Long(low, high) => {
+                let number: i64 = text.parse().map_err(|_| wrong("it is not a whole number".to_owned()))?;
+                if number < low || number > high {
+                    return Err(wrong("it is out of range".to_owned()));
+                }
+                Ok(number.to_string())
             }
-            Kind::Bool | Kind::Text | Kind::List | Kind::OneOf(_) => None,
+            Kind::Double(low, high) => {
+                let number: f64 = text.parse().map_err(|_| wrong("it is not a number".to_owned()))?;
+                if !(low..=high).contains(&number) {
+                    return Err(wrong("it is out of range".to_owned()));
+                }
+                Ok(text.to_owned())
+            }
+            Kind::Text | Kind::List => Ok(text.to_owned()),
+            Kind::Choice(words) => {
+                if words.contains(&text) {
+                    Ok(text.to_owned())
+                } else {
+                    Err(wrong("it is none of the values this key knows".to_owned()))
+                }
+            }
+            Kind::ListOf(words) => {
+                let items = split_list(text);
+                match items.iter().find(|item| !words.contains(&item.as_str())) {
+                    None => Ok(items.join(",")),
+                    Some(item) => Err(wrong(format!("`{item}` is none of the values this key knows"))),
+                }
+            }
         }
     }
 
-    /// Its type in words.
-    pub fn type_name(&self) -> String {
+    /// The type as `DescribeConfigs` numbers it (Kafka's `ConfigEntry.ConfigType` on the wire).
+    pub fn type_code(&self) -> i8 {
         match self.kind {
-            Kind::Bool => "boolean".to_owned(),
-            Kind::Integer { min, max } => {
-                format!("integer {min}..{}", if max == i64::MAX { String::new() } else { max.to_string() })
-            }
+            Kind::Bool => 1,
+            Kind::Text | Kind::Choice(_) => 2,
+            Kind::Int(..) => 3,
+            Kind::Short(..) => 4,
+            Kind::Long(..) => 5,
+            Kind::Double(..) => 6,
+            Kind::List | Kind::ListOf(_) => 7,
+        }
+    }
+
+    fn default_in_words(&self) -> &'static str {
+        self.default.unwrap_or("not set")
+    }
+
+    fn describe(&self, text: &mut String) {
+        text.push_str(&format!(
+            "{} = {}\n    {} Takes {}.\n",
+            self.name,
+            self.default_in_words(),
+            self.doc,
+            self.expects()
+        ));
+    }
+
+    fn document_row(&self, text: &mut String) {
+        let synonym = self.synonym.map(|key| format!(" (`{key}`)")).unwrap_or_default();
+        let changes = match self.scope {
+            Scope::ReadOnly => "at start",
+            Scope::Dynamic => "any time",
+        };
+        text.push_str(&format!(
+            "| `{}`{synonym} | `{}` | {} | {changes} | {} |\n",
+            self.name,
+            self.default_in_words(),
+            self.expects(),
+            self.doc
+        ));
+    }
+
+    /// In words, what a value must be.
+    pub fn expects(&self) -> String {
+        let unit = match self.unit {
+            Unit::None => "",
+            Unit::Bytes => " (bytes)",
+            Unit::Milliseconds => " (milliseconds)",
+            Unit::Minutes => " (minutes)",
+            Unit::Hours => " (hours)",
+        };
+        match self.kind {
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Short(low, high) | Kind::Int(low, high) | Kind::Long(low, high) => match (low, high) {
+                (_, i64::MAX) => format!("a whole number from {low}{unit}"),
+                _ => format!("a whole number from {low} to {high}{unit}"),
+            },
+            Kind::Double(low, high) => format!("a number from {low} to {high}"),
             Kind::Text => "text".to_owned(),
-            Kind::List => "list".to_owned(),
-            Kind::OneOf(allowed) => allowed.join(" | "),
+            Kind::List => "a comma-separated list".to_owned(),
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::ListOf(words) => format!("a comma-separated list of {}", words.join(", ")),
         }
     }
 }
 
-/// The table for a terminal.
+/// A value that a key does not take: which, why, and what would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongValue {
+    /// The key.
+    pub key: &'static str,
+    /// The value as given.
+    pub value: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// What would be accepted.
+    pub would_do: String,
+}
+
+impl fmt::Display for WrongValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be `{}`: {}; it takes {}", self.key, self.value, self.why, self.would_do)
+    }
+}
+
+impl std::error::Error for WrongValue {}
+
+/// Every key of the broker and of topics for a terminal.
 pub fn help() -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for key in KEYS {
-        let default = if key.default.is_empty() { "unset" } else { key.default };
-        let unit = if key.unit.is_empty() { String::new() } else { format!(" {}", key.unit) };
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{} = {default}{unit}\n    {} ({})", key.name, key.doc, key.type_name());
+    let mut text = String::from(
+        "Keys of the broker: --set KEY=VALUE, a line of --config FILE, or RINGMAIN_KEY_WITH_UNDERSCORES\n\n",
+    );
+    broker_keys::KEYS.iter().for_each(|key| key.describe(&mut text));
+    text.push_str("\nKeys of a topic, set when it is created or altered\n\n");
+    topic_keys::KEYS.iter().for_each(|key| key.describe(&mut text));
+    text.push_str("\nKeys of Kafka that are accepted and have nothing to act on\n\n");
+    for (name, reason) in broker_keys::WITHOUT_EFFECT {
+        text.push_str(&format!("{name}: {reason}\n"));
     }
     text
+}
+
+/// The reference document: `server/docs/configuration.md` is this text.
+pub fn document() -> String {
+    let mut text = String::from(DOCUMENT_HEAD);
+    text.push_str(
+        "\n## Keys of the broker\n\n| key | default | takes | changes | |\n|---|---|---|---|---|\n",
+    );
+    broker_keys::KEYS.iter().for_each(|key| key.document_row(&mut text));
+    text.push_str("\n## Keys of a topic\n\nThe broker's key in brackets gives the default.\n\n");
+    text.push_str("| key | default | takes | changes | |\n|---|---|---|---|---|\n");
+    topic_keys::KEYS.iter().for_each(|key| key.document_row(&mut text));
+    text.push_str("\n## Kafka's keys without effect\n\nAccepted without a warning, so that an ordinary `server.properties` starts the broker.\n\n");
+    text.push_str("| key | why |\n|---|---|\n");
+    for (name, reason) in broker_keys::WITHOUT_EFFECT {
+        text.push_str(&format!("| `{name}` | {reason} |\n"));
+    }
+    text
+}
+
+const DOCUMENT_HEAD: &str = "# Configuration
+
+No configuration at all gives a working broker. Every key can be set in a file in the format of Kafka's
+`server.properties` (`--config FILE`), on the command line (`--set key=value`, again and again), and in
+the environment: `RINGMAIN_` and the key in capitals with `_` for `.`, where a key of ours leaves its own
+`ringmain.` out (`RINGMAIN_NUM_PARTITIONS`, `RINGMAIN_LOG_FILTER`). The command line wins over the environment, the
+environment over the file. A key that is not known is a warning that names the nearest one; a value that cannot be
+is refused at the start, with the reason. An empty value is the default.
+
+This document is made from the table in `server/src/config`; a test compares the two.
+`ringmain --help-config` prints the same.
+";
+
+/// The items of a comma-separated list, trimmed, empty ones left out.
+pub fn split_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// The known name that differs least from `name`, if any is near enough to have been meant.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near_enough = (name.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= near_enough)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance, one row at a time.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, left_char) in left.chars().enumerate() {
+        let mut diagonal = index;
+        let mut previous = index + 1;
+        row[0] = previous;
+        for (cell, right_char) in row[1..].iter_mut().zip(&right) {
+            let substituted = diagonal + usize::from(left_char != *right_char);
+            diagonal = *cell;
+            previous = substituted.min(diagonal + 1).min(previous + 1);
+            *cell = previous;
+        }
+    }
+    row[right.len()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{broker_keys, topic_keys};
 
     #[test]
-    fn every_default_may_be_set_and_no_name_stands_twice() {
-        for (index, key) in KEYS.iter().enumerate() {
-            assert!(key.default.is_empty() || key.problem(key.default).is_none(), "{}", key.name);
-            assert!(KEYS.iter().skip(index + 1).all(|other| other.name != key.name), "{}", key.name);
+    fn every_default_is_accepted_by_its_own_key() {
+        for key in broker_keys::KEYS.iter().chain(topic_keys::KEYS) {
+            if let Some(default) = key.default {
+                assert_eq!(key.check(default).as_deref(), Ok(default), "{}", key.name);
+            }
         }
     }
 
     #[test]
-    fn a_misspelt_key_finds_its_neighbour() {
-        assert_eq!(nearest("log.dir"), Some("log.dirs"));
-        assert_eq!(nearest("auto.create.topic.enable"), Some("auto.create.topics.enable"));
-        assert_eq!(nearest("zookeeper.connect"), None);
+    fn no_key_stands_in_a_table_twice() {
+        for table in [broker_keys::KEYS, topic_keys::KEYS] {
+            let mut names: Vec<_> = table.iter().map(|key| key.name).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
     }
 
     #[test]
-    fn values_outside_their_range_are_refused_with_the_range() {
-        assert_eq!(find("num.partitions").unwrap().problem("0").unwrap(), "it must be between 1 and 100000");
-        assert!(find("num.partitions").unwrap().problem("many").is_some());
-        assert!(find("compression.type").unwrap().problem("brotli").is_some());
+    fn every_synonym_of_a_topic_key_is_a_broker_key() {
+        for key in topic_keys::KEYS {
+            if let Some(synonym) = key.synonym {
+                assert!(broker_keys::find(synonym).is_some(), "{synonym}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_says_which_why_and_what_would_do() {
+        let key = Key::new("num.partitions", Kind::Int(1, 100), Some("1"), "");
+        let text = key.check("0").unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "num.partitions cannot be `0`: it is out of range; it takes a whole number from 1 to 100"
+        );
+        assert!(key.check("many").unwrap_err().to_string().contains("not a whole number"));
+    }
+
+    #[test]
+    fn a_list_of_words_names_the_word_it_does_not_know() {
+        let key = Key::new("cleanup.policy", Kind::ListOf(&["compact", "delete"]), Some("delete"), "");
+        assert_eq!(key.check("compact , delete").as_deref(), Ok("compact,delete"));
+        assert!(key.check("delete,burn").unwrap_err().why.contains("`burn`"));
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+        let names = ["log.dirs", "log.retention.hours", "listeners"];
+        assert_eq!(nearest("log.retension.hours", names), Some("log.retention.hours"));
+        assert_eq!(nearest("listners", names), Some("listeners"));
+        assert_eq!(nearest("something.else.entirely", names), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test reads the document it compares")]
+    fn the_reference_document_is_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        if std::env::var_os("WRITE_DOCUMENT").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), document(), "run this test with WRITE_DOCUMENT=1");
     }
 }

@@ -1,0 +1,309 @@
+//! The broker's keys. Names, meanings and defaults are Apache Kafka 4.x's where Kafka has the key;
+//! a default that differs says so in its description.
+
+use super::table::{Key, Kind, Unit};
+
+const INT_MAX: i64 = i32::MAX as i64;
+const COMPRESSION: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+
+/// Every key of the broker, in the order of the reference document.
+pub const KEYS: &[Key] = &[
+    Key::new("node.id", Kind::Int(0, INT_MAX), Some("1"), "This broker's id in its cluster."),
+    Key::new(
+        "log.dirs",
+        Kind::List,
+        Some("./data"),
+        "The directory that holds the logs. Exactly one for now.",
+    ),
+    Key::new(
+        "listeners",
+        Kind::List,
+        Some("PLAINTEXT://127.0.0.1:9092,PLAINTEXT://[::1]:9092"),
+        "Where the broker listens: NAME://HOST:PORT, comma-separated. Without a host it listens on every address.",
+    ),
+    Key::new(
+        "advertised.listeners",
+        Kind::List,
+        None,
+        "What clients are told to connect to. Not set: the first of listeners, with this host's name for a wildcard.",
+    ),
+    Key::new(
+        "ringmain.cluster.id",
+        Kind::Text,
+        None,
+        "The cluster's id, used when the directory is formatted. Not set: a random one.",
+    ),
+    Key::new("auto.create.topics.enable", Kind::Bool, Some("true"), "Create a topic when it is first used."),
+    Key::new("num.partitions", Kind::Int(1, 100_000), Some("1"), "Partitions of a topic created without a number.")
+        .dynamic(),
+    Key::new(
+        "default.replication.factor",
+        Kind::Short(1, 32767),
+        Some("1"),
+        "Replicas of a topic created without a number.",
+    )
+    .dynamic(),
+    Key::new(
+        "min.insync.replicas",
+        Kind::Int(1, INT_MAX),
+        Some("1"),
+        "Replicas that must hold a record before acks=all is answered.",
+    )
+    .dynamic(),
+    Key::new(
+        "unclean.leader.election.enable",
+        Kind::Bool,
+        Some("false"),
+        "Let a replica lead that may miss acknowledged records.",
+    )
+    .dynamic(),
+    // Network.
+    Key::new(
+        "socket.request.max.bytes",
+        Kind::Int(1, INT_MAX),
+        Some("104857600"),
+        "The largest request that is read; a larger one closes its connection.",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
+        "max.connections",
+        Kind::Int(0, INT_MAX),
+        Some("10000"),
+        "Connections open at one time (Kafka has no limit by default); `ulimit -n` bounds them too.",
+    ),
+    Key::new(
+        "connections.max.idle.ms",
+        Kind::Long(1, i64::MAX),
+        Some("600000"),
+        "A connection on which no byte moved for this long is closed.",
+    )
+    .unit(Unit::Milliseconds),
+    Key::new(
+        "ringmain.requests.in.flight.max",
+        Kind::Int(1, 10_000),
+        Some("64"),
+        "Requests of one connection that are worked on at one time; beyond it its socket is not read.",
+    ),
+    Key::new(
+        "fetch.max.bytes",
+        Kind::Int(1024, INT_MAX),
+        Some("57671680"),
+        "The most bytes one fetch is answered with, whatever the client asks; the first batch always goes whole.",
+    )
+    .unit(Unit::Bytes),
+    // Logs.
+    Key::new(
+        "message.max.bytes",
+        Kind::Int(0, INT_MAX),
+        Some("1048588"),
+        "The largest record batch that is accepted.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new(
+        "compression.type",
+        Kind::Choice(COMPRESSION),
+        Some("producer"),
+        "The codec records are kept in; `producer` keeps what the producer sent.",
+    )
+    .dynamic(),
+    Key::new("log.segment.bytes", Kind::Int(1_048_576, INT_MAX), Some("1073741824"), "Size at which a segment is closed.")
+        .unit(Unit::Bytes)
+        .dynamic(),
+    Key::new("log.roll.hours", Kind::Int(1, 2_562_047), Some("168"), "Age at which a segment is closed.").unit(Unit::Hours),
+    Key::new("log.roll.ms", Kind::Long(1, i64::MAX), None, "The same in milliseconds; wins over log.roll.hours.")
+        .unit(Unit::Milliseconds)
+        .dynamic(),
+    Key::new(
+        "log.index.interval.bytes",
+        Kind::Int(0, INT_MAX),
+        Some("4096"),
+        "An index entry is written after so many bytes of log.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new("log.index.size.max.bytes", Kind::Int(4, INT_MAX), Some("10485760"), "Largest size of an index. Not acted on yet.")
+        .unit(Unit::Bytes)
+        .dynamic(),
+    Key::new("log.retention.hours", Kind::Int(-1, INT_MAX), Some("168"), "Age at which a segment is deleted; -1 never.")
+        .unit(Unit::Hours),
+    Key::new(
+        "log.retention.minutes",
+        Kind::Int(-1, INT_MAX),
+        None,
+        "The same in minutes; wins over log.retention.hours.",
+    )
+    .unit(Unit::Minutes),
+    Key::new(
+        "log.retention.ms",
+        Kind::Long(-1, i64::MAX),
+        None,
+        "The same in milliseconds; wins over log.retention.minutes.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.retention.bytes",
+        Kind::Long(-1, i64::MAX),
+        Some("-1"),
+        "Size of a partition above which its oldest segments are deleted; -1 is no limit.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new(
+        "log.retention.check.interval.ms",
+        Kind::Long(1, i64::MAX),
+        Some("300000"),
+        "How often retention is looked at.",
+    )
+    .unit(Unit::Milliseconds),
+    Key::new(
+        "log.segment.delete.delay.ms",
+        Kind::Long(0, i64::MAX),
+        Some("60000"),
+        "How long a deleted segment's file stays. Not acted on yet.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.cleanup.policy",
+        Kind::ListOf(&["compact", "delete"]),
+        Some("delete"),
+        "What happens to old segments. Compaction is not built yet.",
+    )
+    .dynamic(),
+    Key::new(
+        "log.message.timestamp.type",
+        Kind::Choice(&["CreateTime", "LogAppendTime"]),
+        Some("CreateTime"),
+        "Whose clock stamps a record: the producer's or the broker's.",
+    )
+    .dynamic(),
+    Key::new(
+        "log.message.timestamp.before.max.ms",
+        Kind::Long(0, i64::MAX),
+        Some("9223372036854775807"),
+        "How far in the past a record's timestamp may lie.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.message.timestamp.after.max.ms",
+        Kind::Long(0, i64::MAX),
+        Some("3600000"),
+        "How far in the future a record's timestamp may lie.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new("log.preallocate", Kind::Bool, Some("false"), "Kept for Kafka's sake; blocks are always allocated ahead.")
+        .dynamic(),
+    Key::new(
+        "log.flush.interval.messages",
+        Kind::Long(1, i64::MAX),
+        Some("9223372036854775807"),
+        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+    )
+    .dynamic(),
+    Key::new(
+        "log.flush.interval.ms",
+        Kind::Long(0, i64::MAX),
+        None,
+        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.cleaner.delete.retention.ms",
+        Kind::Long(0, i64::MAX),
+        Some("86400000"),
+        "How long a compacted log keeps the marker of a deletion.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.cleaner.min.cleanable.ratio",
+        Kind::Double(0.0, 1.0),
+        Some("0.5"),
+        "Share of a log that must be dirty before it is compacted.",
+    )
+    .dynamic(),
+    Key::new(
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long(0, i64::MAX),
+        Some("0"),
+        "Youngest age at which a record may be compacted away.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long(1, i64::MAX),
+        Some("9223372036854775807"),
+        "Oldest age at which a record must have been looked at by compaction.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
+        "producer.id.expiration.ms",
+        Kind::Int(1, INT_MAX),
+        Some("86400000"),
+        "How long the sequence state of an idempotent producer outlives its last record.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    // Ours.
+    Key::new(
+        "ringmain.journal.file.bytes",
+        Kind::Long(8_388_608, 1_073_741_824),
+        Some("33554432"),
+        "Length of one file of the journal. The largest batch must fit into one.",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
+        "ringmain.tail.cache.bytes",
+        Kind::Long(16_777_216, 1_099_511_627_776),
+        None,
+        "Memory for the newest records, which consumers near the end are served from. Not set: a quarter \
+         of the machine's, at most 1 GiB.",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
+        "ringmain.log.filter",
+        Kind::Text,
+        Some("info"),
+        "What is logged to stderr: error, warn, info, debug, trace, or a filter such as `info,ringmain::net=debug`.",
+    ),
+];
+
+/// Keys of Kafka that are accepted without a warning because an ordinary `server.properties` holds
+/// them, and that have nothing to act on here. The reason is shown by `--help-config`.
+pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("process.roles", "one process is broker and controller"),
+    ("controller.quorum.voters", "the one voter is this process"),
+    ("controller.quorum.bootstrap.servers", "the one voter is this process"),
+    ("controller.listener.names", "the controller is reached inside the process"),
+    ("inter.broker.listener.name", "there is one broker"),
+    ("listener.security.protocol.map", "listeners are PLAINTEXT"),
+    ("num.network.threads", "one shard does all network work"),
+    ("num.io.threads", "one shard does all disk work"),
+    ("num.recovery.threads.per.data.dir", "recovery reads the journal, not the segments"),
+    ("background.threads", "background work runs on the shard"),
+    ("queued.max.requests", "see ringmain.requests.in.flight.max"),
+    ("socket.send.buffer.bytes", "the kernel sizes it"),
+    ("socket.receive.buffer.bytes", "the kernel sizes it"),
+    ("offsets.topic.replication.factor", "consumer groups are not built yet"),
+    ("offsets.topic.num.partitions", "consumer groups are not built yet"),
+    ("group.initial.rebalance.delay.ms", "consumer groups are not built yet"),
+    ("transaction.state.log.replication.factor", "transactions are not built yet"),
+    ("transaction.state.log.min.isr", "transactions are not built yet"),
+    ("share.coordinator.state.topic.replication.factor", "share groups are not built yet"),
+    ("share.coordinator.state.topic.min.isr", "share groups are not built yet"),
+];
+
+/// Older or other spellings of a key, which many files still have.
+pub const ALIASES: &[(&str, &str)] = &[("log.dir", "log.dirs"), ("broker.id", "node.id")];
+
+/// The key of this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
