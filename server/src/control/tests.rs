@@ -179,3 +179,23 @@ fn topics_partitions_configs_and_producer_ids_change_as_asked() {
     assert_eq!(again.image().topic_count(), 0);
     again.stop();
 }
+
+#[test]
+fn a_snapshot_and_the_log_after_it_give_the_same_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let client = running.client();
+    // Enough topics that snapshots become due more than once, so that old segments go too.
+    for round in 0..7 {
+        let specs = (0..100).map(|at| topic(&format!("t-{round}-{at}"), 100)).collect();
+        assert!(block_on(client.create_topics(specs, false)).iter().all(Result::is_ok));
+    }
+    let image = running.image();
+    running.stop();
+    let names = crate::metadata::files::list(&directory.path().join("__cluster_metadata-0")).unwrap();
+    let snapshots = names.iter().filter(|name| name.ends_with(".checkpoint")).count();
+    assert_eq!(snapshots, 2, "{names:?}");
+    let again = Running::start(directory.path());
+    assert_eq!(topics(&again.image()), topics(&image));
+    again.stop();
+}

@@ -339,14 +339,14 @@ fn check_tail(path: &Path, bytes: &[u8], is_last: bool, tail: &mut Tail) -> Resu
     let valid = usize::try_from(tail.valid_bytes).unwrap_or(usize::MAX);
     let rest = bytes.get(valid..).unwrap_or_default();
     let is_followed = || {
-        (1..rest.len()).any(|at| {
+        (0..rest.len()).any(|at| {
             let Some(later) = rest.get(at..) else { return false };
             let offset = later.get(..8).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
             // Offsets far away are not worth a checksum.
             offset.is_some_and(|offset| {
-                offset > tail.end_offset
+                offset >= tail.end_offset
                     && offset - tail.end_offset < i64::from(u32::MAX)
-                    && batch::check(later, offset, tail.epoch).is_ok()
+                    && batch::check(later, offset, 0).is_ok()
             })
         })
     };

@@ -19,6 +19,8 @@ pub mod image;
 pub mod image_records;
 pub mod loader;
 pub mod log;
+#[cfg(test)]
+mod log_tests;
 pub mod record_version;
 pub mod request;
 pub mod snapshot;
