@@ -23,6 +23,7 @@ pub struct SimIo {
 }
 
 impl SimIo {
+    /// Handles of `world`.
     pub(super) fn new(world: Rc<World>) -> Self {
         Self { world }
     }
