@@ -257,7 +257,7 @@ mod tests {
 
     use glommio::{LocalExecutorBuilder, Placement};
 
-    use super::super::contract_tests;
+    use super::super::{AlignedBuffer, Io, IoFile, OpenHow, contract_tests};
     use super::GlommioIo;
 
     #[test]
@@ -268,5 +268,28 @@ mod tests {
             .make()
             .unwrap()
             .run(contract_tests::holds(GlommioIo::new, root.path()));
+    }
+
+    #[test]
+    fn dropping_everything_waits_for_what_is_in_flight() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make().unwrap().run(async {
+            for how in [OpenHow::Create, OpenHow::ReadWrite] {
+                let io = GlommioIo::new().unwrap();
+                let file = io.open(&path, how).await.unwrap();
+                for index in 0..32_u32 {
+                    let mut buffer = AlignedBuffer::zeroed(256 << 10);
+                    buffer.fill(7);
+                    let write = Box::pin(file.write_durable_at(buffer, u64::from(index) << 18));
+                    drop(futures::future::select(write, std::future::ready(())).await);
+                }
+            }
+            let io = GlommioIo::new().unwrap();
+            let file = io.open(&path, OpenHow::Read).await.unwrap();
+            assert_eq!(file.size().await.unwrap(), 32 << 18, "all of it landed before the ring was gone");
+            let bytes = file.read_at(0, 32 << 18).await.unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 7));
+        });
     }
 }
