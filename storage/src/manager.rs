@@ -192,6 +192,10 @@ impl<I: Io> LogManager<I> {
                 clean,
                 log_start_offset: starts.get(name).copied().unwrap_or_default(),
             };
+            if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
+                // A killed process may leave names that are visible and not yet durable.
+                io.sync_directory(&known.directory).await?;
+            }
             let log = Log::open(&self.shared, known, &mut counts).await?;
             self.logs.borrow_mut().insert(key, log);
         }
@@ -327,6 +331,8 @@ impl<I: Io> LogManager<I> {
     /// Removes a log; durable on return. Reads and appends of holders fail from the call on.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
         let _one = self.changing.lock().await;
+        // Until the new name is durable no journal file may be given back without this log's bytes.
+        let checkpoint = self.checkpointing.lock().await;
         let log = self.logs.borrow_mut().remove(&key).ok_or(StoreError::UnknownLog(key))?;
         log.closed.set(true);
         log.changed.notify(usize::MAX);
@@ -341,6 +347,7 @@ impl<I: Io> LogManager<I> {
         let gone = log_dir.join(folder::deleted_name(log.topic(), key.partition, key.topic_id));
         shared.io.rename(&log.directory, &gone).await?;
         shared.io.sync_directory(log_dir).await?;
+        drop(checkpoint);
         shared.journal.write_through(life_descriptor(EntryKind::Delete, key, log.incarnation)).await?;
         shared.io.remove_directory(&gone).await?;
         shared.io.sync_directory(log_dir).await?;

@@ -61,6 +61,25 @@ struct Checked {
     starts: Vec<u64>,
 }
 
+/// What the journal holds of a segment above the recovery point. Below it the segment is synced, and carried
+/// bytes that outlived the frames behind them neither reach its end nor are whole.
+fn unsettled(known: &Known<'_>, base: Offset, runs: Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+    let settled = match known.checkpoint {
+        Some(checkpoint) if base < checkpoint.recovery_point.segment_base => u64::MAX,
+        Some(checkpoint) if base == checkpoint.recovery_point.segment_base => {
+            checkpoint.recovery_point.position
+        }
+        _ => 0,
+    };
+    let above = runs.into_iter().filter(|(position, bytes)| position + to_u64(bytes.len()) > settled);
+    above
+        .map(|(position, bytes)| {
+            let below = settled.saturating_sub(position);
+            (position + below, bytes.slice(to_usize(below)..))
+        })
+        .collect()
+}
+
 impl<I: Io> Log<I> {
     /// An empty log whose folder was just made.
     pub(crate) fn new(shared: &Rc<Shared<I>>, known: &Known<'_>, config: LogConfig) -> Rc<Self> {
@@ -185,6 +204,7 @@ impl<I: Io> Log<I> {
         last: bool,
         counts: &mut Counts,
     ) -> Result<(), OpenError> {
+        let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
         let segment = Rc::new(Segment::new(self.shared.io.clone(), self.directory.clone(), base, interval));
         self.state.borrow_mut().segments.push_back(Rc::clone(&segment));
