@@ -3,6 +3,12 @@
 //! frame and hands back pieces of memory and ranges of files, which the connection sends in order.
 
 mod api_versions;
+mod configs;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
 mod dispatch;
 mod errors;
 mod fetch;
@@ -14,6 +20,7 @@ mod request;
 mod response;
 mod topics;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,6 +50,8 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// `fetch.max.bytes`: the most one fetch may ask for.
     pub fetch_max_bytes: usize,
+    /// Keys that were set when the broker was started, by file, flag or environment, with their values.
+    pub set_at_start: BTreeMap<String, String>,
     /// What topics have if nothing is set on them.
     pub topic_defaults: TopicSettings,
 }

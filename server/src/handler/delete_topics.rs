@@ -1,0 +1,114 @@
+//! DeleteTopics (key 20).
+//!
+//! Versions: 0 (gone in Kafka 4; ruby-kafka sends it unasked) · 1 (throttle time) · 4 (flexible) · 5 (messages) ·
+//! 6 (topics by name or by id).
+//!
+//! Left out: authorization, `delete.topic.enable` (always true), and `timeout_ms`: the answer leaves when the deletion is
+//! durable.
+//!
+//! Order of checks, as in `ControllerApis.deleteTopics`: named by one of name and id → named once → exists.
+
+use std::collections::{HashMap, HashSet};
+
+use ringmain_protocol::error_code::ErrorCode;
+use ringmain_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use ringmain_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use ringmain_protocol::wire::{Str, Uuid};
+use ringmain_storage::io::Io;
+
+use super::{Answer, Broker, Context, errors, topics};
+use crate::metadata::request::TopicRef;
+
+/// First version that names topics by name or by id.
+const TOPIC_IDS_SINCE: i16 = 6;
+
+/// Answers one DeleteTopics.
+pub(super) async fn handle<I: Io>(
+    broker: &Broker<I>,
+    context: &Context,
+    request: DeleteTopicsRequest,
+) -> Answer<DeleteTopicsResponse> {
+    let asked = if context.version >= TOPIC_IDS_SINCE {
+        request.topics
+    } else {
+        let by_name = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO };
+        request.topic_names.into_iter().map(by_name).collect()
+    };
+    let (mut responses, named) = named_once(asked);
+    let image = broker.image();
+    let (mut known, mut refs) = (Vec::new(), Vec::new());
+    for topic in named {
+        // The answer tells both, whichever was asked by.
+        let found = match &topic.name {
+            Some(name) => image.topic_by_name(name),
+            None => image.topic_by_id(topics::topic_id(topic.topic_id)),
+        };
+        refs.push(match &topic.name {
+            Some(name) => TopicRef::Name(name.to_string()),
+            None => TopicRef::Id(topics::topic_id(topic.topic_id)),
+        });
+        known.push(match found {
+            Some(found) => (Some(Str::from(&*found.name)), topics::uuid(found.id)),
+            None => (topic.name, topic.topic_id),
+        });
+    }
+    drop(image);
+    let deleted = broker.controller().delete_topics(refs).await;
+    responses.extend(known.into_iter().zip(deleted).map(|((name, topic_id), result)| match result {
+        Ok(_) => DeletableTopicResult { name, topic_id, error_code: 0, error_message: None },
+        Err(error) => refused(name, topic_id, errors::controller(&error), error.message),
+    }));
+    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }.into()
+}
+
+/// Sorts out what is named wrongly or more than once.
+fn named_once(asked: Vec<DeleteTopicState>) -> (Vec<DeletableTopicResult>, Vec<DeleteTopicState>) {
+    let mut times: HashMap<(Option<Str>, Uuid), u32> = HashMap::new();
+    for topic in &asked {
+        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
+    let (mut refusals, mut named, mut told) = (Vec::new(), Vec::with_capacity(asked.len()), HashSet::new());
+    for topic in asked {
+        let by_id = !topic.topic_id.is_zero();
+        let wrong = match (topic.name.is_some(), by_id) {
+            (true, true) => Some("You may not specify both topic name and topic id."),
+            (false, false) => Some("Neither topic name nor id were specified."),
+            _ if times.get(&(topic.name.clone(), topic.topic_id)) == Some(&1) => None,
+            (true, false) => Some("Duplicate topic name."),
+            (false, true) => Some("Duplicate topic id."),
+        };
+        match wrong {
+            None => named.push(topic),
+            Some(wrong) if told.insert((topic.name.clone(), topic.topic_id)) => {
+                refusals.push(refused(topic.name, topic.topic_id, ErrorCode::InvalidRequest, wrong.to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    (refusals, named)
+}
+
+fn refused(name: Option<Str>, topic_id: Uuid, code: ErrorCode, message: String) -> DeletableTopicResult {
+    DeletableTopicResult { name, topic_id, error_code: code.code(), error_message: Some(Str::from(message)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_name(name: &str) -> DeleteTopicState {
+        DeleteTopicState { name: Some(Str::from(name)), topic_id: Uuid::ZERO }
+    }
+
+    #[test]
+    fn what_is_named_twice_or_wrongly_is_refused_once_and_the_rest_goes_on() {
+        let id = Uuid::from_u128(7);
+        let both = DeleteTopicState { name: Some(Str::from("b")), topic_id: id };
+        let neither = DeleteTopicState { name: None, topic_id: Uuid::ZERO };
+        let (refusals, named) = named_once(vec![by_name("a"), by_name("c"), by_name("a"), both, neither]);
+        assert_eq!(named, [by_name("c")]);
+        let names: Vec<_> = refusals.iter().map(|refusal| refusal.name.as_deref()).collect();
+        assert_eq!(names, [Some("a"), Some("b"), None]);
+        assert!(refusals.iter().all(|refusal| refusal.error_code == ErrorCode::InvalidRequest.code()));
+    }
+}
