@@ -1,5 +1,6 @@
 //! The configuration as the broker uses it: typed, checked across keys.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct BrokerConfig {
     pub retention_check_interval: Duration,
     /// `ringmain.log.filter`.
     pub log_filter: String,
+    /// Every key somebody set, for `DescribeConfigs`.
+    pub set_at_start: BTreeMap<String, String>,
 }
 
 impl BrokerConfig {
@@ -116,6 +119,7 @@ impl BrokerConfig {
                 resolved.integer("log.retention.check.interval.ms"),
             )),
             log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
+            set_at_start: resolved.set_at_start(),
         })
     }
 }

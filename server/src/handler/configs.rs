@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringmain_storage::io::Io;
 
 use super::Broker;
-use crate::config::table::{Key, Kind, Scope};
+use crate::config::table::{Key, Scope};
 use crate::config::{broker_keys, topic_keys};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
@@ -69,19 +69,6 @@ impl Entry {
     pub(super) fn read_only(&self) -> bool {
         self.key.scope == Scope::ReadOnly
     }
-
-    /// Its type, as Kafka numbers it (`DescribeConfigsResponse.ConfigType`).
-    pub(super) fn kind_code(&self) -> i8 {
-        match self.key.kind {
-            Kind::Bool => 1,
-            Kind::Text | Kind::Choice(_) => 2,
-            Kind::Int(..) => 3,
-            Kind::Short(..) => 4,
-            Kind::Long(..) => 5,
-            Kind::Double(..) => 6,
-            Kind::List | Kind::ListOf(_) => 7,
-        }
-    }
 }
 
 /// The configuration a resource has set on it.
@@ -98,11 +85,7 @@ impl<'a> BrokerLayers<'a> {
     fn of<I: Io>(broker: &'a Broker<I>, image: &'a MetadataImage) -> Self {
         let set = |name: &str| image.configs.get(&ConfigResource::broker(name)).map(|set| &**set);
         let settings = broker.settings();
-        Self {
-            own: set(&settings.node_id.to_string()),
-            all: set(""),
-            at_start: &settings.set_at_start,
-        }
+        Self { own: set(&settings.node_id.to_string()), all: set(""), at_start: &settings.set_at_start }
     }
 
     /// The layers that have a value for a broker's key, the strongest first.
@@ -182,7 +165,10 @@ mod tests {
     #[test]
     fn a_topic_takes_known_keys_with_fitting_values_only() {
         let one = |name, value| check_topic(std::iter::once((name, value)));
-        assert_eq!(one("segment.bytes", Some(" 1048576 ")).unwrap(), [("segment.bytes".into(), "1048576".into())]);
+        assert_eq!(
+            one("segment.bytes", Some(" 1048576 ")).unwrap(),
+            [("segment.bytes".into(), "1048576".into())]
+        );
         assert!(one("segment.bytes", None).unwrap_err().contains("segment.bytes"));
         assert!(one("segment.bytes", Some("many")).is_err());
         assert!(one("segment.byte", Some("1")).unwrap_err().contains("Unknown topic config name"));

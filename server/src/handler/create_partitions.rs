@@ -35,7 +35,11 @@ pub(super) async fn handle<I: Io>(
             Some(0) | None => continue,
             Some(more) => {
                 *more = 0;
-                results.push(result(topic.name, ErrorCode::InvalidRequest, Some("Duplicate topic name.".to_owned())));
+                results.push(result(
+                    topic.name,
+                    ErrorCode::InvalidRequest,
+                    Some("Duplicate topic name.".to_owned()),
+                ));
                 continue;
             }
         }

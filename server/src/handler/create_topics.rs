@@ -45,7 +45,11 @@ pub(super) async fn handle<I: Io>(
             Some(0) | None => continue,
             Some(more) => {
                 *more = 0;
-                results.push(refused(topic.name, ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned()));
+                results.push(refused(
+                    topic.name,
+                    ErrorCode::InvalidRequest,
+                    "Duplicate topic name.".to_owned(),
+                ));
                 continue;
             }
         }

@@ -80,7 +80,12 @@ fn named_once(asked: Vec<DeleteTopicState>) -> (Vec<DeletableTopicResult>, Vec<D
         match wrong {
             None => named.push(topic),
             Some(wrong) if told.insert((topic.name.clone(), topic.topic_id)) => {
-                refusals.push(refused(topic.name, topic.topic_id, ErrorCode::InvalidRequest, wrong.to_owned()));
+                refusals.push(refused(
+                    topic.name,
+                    topic.topic_id,
+                    ErrorCode::InvalidRequest,
+                    wrong.to_owned(),
+                ));
             }
             Some(_) => {}
         }

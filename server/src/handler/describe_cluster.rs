@@ -7,7 +7,9 @@
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ringmain_protocol::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use ringmain_protocol::messages::describe_cluster_response::{
+    DescribeClusterBroker, DescribeClusterResponse,
+};
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
@@ -29,7 +31,10 @@ pub(super) fn handle<I: Io>(
             ENDPOINT_CONTROLLERS => ErrorCode::MismatchedEndpointType,
             _ => ErrorCode::UnsupportedEndpointType,
         };
-        let message = format!("this listener is for clients of brokers, not for endpoint type {}", request.endpoint_type);
+        let message = format!(
+            "this listener is for clients of brokers, not for endpoint type {}",
+            request.endpoint_type
+        );
         return DescribeClusterResponse {
             error_code: code.code(),
             error_message: Some(Str::from(message)),

@@ -10,7 +10,9 @@
 //! or this broker's id → only the keys asked for, all if none is named.
 
 use ringmain_protocol::error_code::ErrorCode;
-use ringmain_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use ringmain_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
 use ringmain_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
@@ -41,7 +43,9 @@ pub(super) fn handle<I: Io>(
             let asked = resource.configuration_keys.filter(|keys| !keys.is_empty());
             let configs = entries
                 .iter()
-                .filter(|entry| asked.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.key.name)))
+                .filter(|entry| {
+                    asked.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.key.name))
+                })
                 .map(|entry| told(entry, context.version, with_synonyms, with_documentation))
                 .collect();
             DescribeConfigsResult {
@@ -79,11 +83,16 @@ fn describe<I: Io>(
             Ok(id) if id == broker.settings().node_id => Ok(configs::of_broker(broker, image)),
             Ok(id) => {
                 let own = broker.settings().node_id;
-                Err((ErrorCode::InvalidRequest, format!("this is broker {own}; ask broker {id} for its own configuration")))
+                Err((
+                    ErrorCode::InvalidRequest,
+                    format!("this is broker {own}; ask broker {id} for its own configuration"),
+                ))
             }
             Err(_) => Err((ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))),
         },
-        kind => Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no configuration here"))),
+        kind => {
+            Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no configuration here")))
+        }
     }
 }
 
@@ -113,7 +122,7 @@ fn told(
         config_source: entry.source().code(),
         is_sensitive: false,
         synonyms,
-        config_type: entry.kind_code(),
+        config_type: entry.key.type_code(),
         documentation: with_documentation.then(|| Str::from_static(entry.key.doc)),
     }
 }

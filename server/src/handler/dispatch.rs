@@ -13,8 +13,8 @@ use ringmain_storage::io::Io;
 use ringmain_storage::segment::Slice;
 
 use super::{Answer, Broker, Context, Part, Request, Response};
-use super::{create_partitions, create_topics, delete_topics, describe_cluster, describe_configs};
 use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
+use super::{create_partitions, create_topics, delete_topics, describe_cluster, describe_configs};
 
 /// First version of the request header that ends in tagged fields.
 const FLEXIBLE_HEADER: i16 = 2;
@@ -59,19 +59,23 @@ impl<I: Io> Broker<I> {
                 answer(key, request, async |_, body| init_producer_id::handle(self, &body).await).await
             }
             ApiKey::CreateTopics => {
-                answer(key, request, async |context, body| create_topics::handle(self, context, body).await).await
+                answer(key, request, async |context, body| create_topics::handle(self, context, body).await)
+                    .await
             }
             ApiKey::DeleteTopics => {
-                answer(key, request, async |context, body| delete_topics::handle(self, context, body).await).await
+                answer(key, request, async |context, body| delete_topics::handle(self, context, body).await)
+                    .await
             }
             ApiKey::CreatePartitions => {
                 answer(key, request, async |_, body| create_partitions::handle(self, body).await).await
             }
             ApiKey::DescribeConfigs => {
-                answer(key, request, async |context, body| describe_configs::handle(self, context, body)).await
+                answer(key, request, async |context, body| describe_configs::handle(self, context, body))
+                    .await
             }
             ApiKey::DescribeCluster => {
-                answer(key, request, async |context, body| describe_cluster::handle(self, context, &body)).await
+                answer(key, request, async |context, body| describe_cluster::handle(self, context, &body))
+                    .await
             }
             _ => Response::Close(format!("{} is not served", key.name())),
         }

@@ -29,7 +29,7 @@ use ringmain_protocol::messages::produce_response::{
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::config;
 use ringmain_storage::io::Io;
-use ringmain_storage::record::batch::TimestampType;
+use ringmain_storage::record::batch::{self, TimestampType};
 use ringmain_storage::record::validate::{BatchError, ProduceLimits, validate_produced};
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
@@ -182,11 +182,15 @@ fn append_one<I: Io>(
     if summary.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    let appended =
-        partition.log().append(BytesMut::from(batch), partition.leader_epoch(), now).map_err(|error| {
-            let log_start_offset = partition.log().offsets().log_start_offset.0;
-            Refusal { log_start_offset, ..errors::append(&error).into() }
-        })?;
+    let mut batch = BytesMut::from(batch);
+    if summary.max_timestamp_is_wrong {
+        // As Apache does: what the records say counts, a lying header would spoil retention.
+        batch::set_max_timestamp(&mut batch, summary.max_timestamp);
+    }
+    let appended = partition.log().append(batch, partition.leader_epoch(), now).map_err(|error| {
+        let log_start_offset = partition.log().offsets().log_start_offset.0;
+        Refusal { log_start_offset, ..errors::append(&error).into() }
+    })?;
     let response = PartitionProduceResponse {
         index,
         base_offset: appended.base_offset.0,
