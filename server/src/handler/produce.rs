@@ -27,9 +27,8 @@ use ringmain_protocol::messages::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ringmain_protocol::wire::{Records, Str};
-use ringmain_storage::config;
 use ringmain_storage::io::Io;
-use ringmain_storage::record::batch::{self, TimestampType};
+use ringmain_storage::record::batch;
 use ringmain_storage::record::validate::{BatchError, ProduceLimits, validate_produced};
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
@@ -172,7 +171,7 @@ fn append_one<I: Io>(
     let limits = ProduceLimits {
         batch_bytes_max: settings.log.max_message_bytes,
         zstd_allowed: context.version >= ZSTD_SINCE,
-        timestamp_type: batch_timestamp_type(settings.log.timestamp_type),
+        timestamp_type: settings.log.timestamp_type,
         timestamp_min: TimestampMs(now.0.saturating_sub(settings.timestamp_before_max_ms)),
         timestamp_max: TimestampMs(now.0.saturating_add(settings.timestamp_after_max_ms)),
         compacted: settings.compacted,
@@ -200,14 +199,6 @@ fn append_one<I: Io>(
     };
     let end = Offset(appended.last_offset.0 + 1);
     Ok(Outcome::Queued { partition, end, response })
-}
-
-/// The log's word for whose clock counts, as the batch's.
-fn batch_timestamp_type(timestamp_type: config::TimestampType) -> TimestampType {
-    match timestamp_type {
-        config::TimestampType::CreateTime => TimestampType::CreateTime,
-        config::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
-    }
 }
 
 /// The bytes of a partition; having none is an error of its own.
