@@ -91,7 +91,7 @@ pub(super) async fn handle<I: Io>(
             } else {
                 find(broker, described.map(|topic| &**topic), &partition, view).await
             };
-            partitions.push(response(partition.partition_index, found));
+            partitions.push(response(partition.partition_index, found, context.version));
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name,
@@ -170,8 +170,12 @@ fn by_time<I: Io>(
     }
 }
 
-/// The answer of one partition; nothing found is no error.
-fn response(index: i32, found: Result<Option<Found>, ErrorCode>) -> ListOffsetsPartitionResponse {
+/// The answer of one partition; nothing found is no error. The leader epoch came with version 4.
+fn response(
+    index: i32,
+    found: Result<Option<Found>, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let none = Found { timestamp: -1, offset: -1, leader_epoch: -1 };
     let (code, found) = match found {
         Ok(found) => (ErrorCode::None, found.unwrap_or(none)),
@@ -182,7 +186,7 @@ fn response(index: i32, found: Result<Option<Found>, ErrorCode>) -> ListOffsetsP
         error_code: code.code(),
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: found.leader_epoch,
+        leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
         ..ListOffsetsPartitionResponse::default()
     }
 }
