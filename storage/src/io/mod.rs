@@ -105,7 +105,7 @@ pub trait IoFile: Clone + 'static {
 
 pub use buffer::AlignedBuffer;
 
-/// Whether this process may make an io_uring at all; the error is the kernel's.
+/// Whether this process may make an `io_uring` at all; the error is the kernel's.
 pub fn ring_available() -> std::io::Result<()> {
     io_uring::IoUring::new(2).map(drop)
 }
