@@ -1,10 +1,10 @@
-//! ApiVersions (key 18): what can be asked here, and in which versions. The only list of that.
+//! `ApiVersions` (key 18): what can be asked here, and in which versions. The only list of that.
 //!
 //! Versions: 0 · 1 (throttle time) · 3 (flexible, client's name, features) · 4 (features whose lowest level is 0). The
 //! response's header is always version 0, since a client that asks does not know our versions yet.
 //!
-//! An unsupported version is not a closed connection: the answer is in version 0, UNSUPPORTED_VERSION, and says which
-//! versions of ApiVersions there are, so that the client asks again.
+//! An unsupported version is not a closed connection: the answer is in version 0, `UNSUPPORTED_VERSION`, and says which
+//! versions of `ApiVersions` there are, so that the client asks again.
 //!
 //! Only what is built is listed. One entry says more than is true: Produce is advertised from 0, though
 //! versions below 3 (old record formats) are refused, as in Apache: librdkafka below 2.? takes a missing version 0
@@ -48,7 +48,7 @@ pub(super) fn versions(key: ApiKey) -> Option<RangeInclusive<i16>> {
     SERVED.iter().find(|(served, _)| *served == key).map(|(_, versions)| versions.clone())
 }
 
-/// Answers one ApiVersions.
+/// Answers one `ApiVersions`.
 pub(super) fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,
@@ -70,7 +70,6 @@ pub(super) fn handle<I: Io>(
             name: Str::from(&*feature.name),
             min_version: feature.min,
             max_version: feature.max,
-            ..SupportedFeatureKey::default()
         })
         .collect();
     let finalized_features = image
@@ -80,7 +79,6 @@ pub(super) fn handle<I: Io>(
             name: Str::from(&**name),
             max_version_level: *level,
             min_version_level: *level,
-            ..FinalizedFeatureKey::default()
         })
         .collect();
     ApiVersionsResponse {
@@ -107,7 +105,6 @@ fn advertised((key, versions): &(ApiKey, RangeInclusive<i16>)) -> ApiVersion {
         api_key: *key as i16,
         min_version: if *key == ApiKey::Produce { 0 } else { *versions.start() },
         max_version: *versions.end(),
-        ..ApiVersion::default()
     }
 }
 

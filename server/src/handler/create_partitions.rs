@@ -1,7 +1,7 @@
-//! CreatePartitions (key 37): more partitions for a topic.
+//! `CreatePartitions` (key 37): more partitions for a topic.
 //!
 //! Versions: 0 · 2 (flexible) · 3 (throttling error). Left out: authorization, quotas, and `timeout_ms`, as with
-//! CreateTopics.
+//! `CreateTopics`.
 //!
 //! Order of checks, as in `ControllerApis.createPartitions`: named once → the rest is the controller's: exists, more
 //! than before, assignment possible.
@@ -19,7 +19,7 @@ use ringmain_storage::io::Io;
 use super::{Answer, Broker, errors};
 use crate::metadata::request::CreatePartitionsSpec;
 
-/// Answers one CreatePartitions.
+/// Answers one `CreatePartitions`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     request: CreatePartitionsRequest,

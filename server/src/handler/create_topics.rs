@@ -1,4 +1,4 @@
-//! CreateTopics (key 19).
+//! `CreateTopics` (key 19).
 //!
 //! Versions: 0 and 1 (gone in Kafka 4; ruby-kafka sends 0 unasked) · 1 (validate only) · 2 (throttle time) · 4 (−1 for the
 //! broker's defaults) · 5 (flexible; configuration in the answer) · 7 (topic id in the answer).
@@ -27,7 +27,7 @@ use crate::metadata::request::{CreateTopicSpec, CreatedTopic};
 /// First version that tells the new topic's configuration.
 const CONFIGS_SINCE: i16 = 5;
 
-/// Answers one CreateTopics.
+/// Answers one `CreateTopics`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,

@@ -1,4 +1,4 @@
-//! DeleteTopics (key 20).
+//! `DeleteTopics` (key 20).
 //!
 //! Versions: 0 (gone in Kafka 4; ruby-kafka sends it unasked) · 1 (throttle time) · 4 (flexible) · 5 (messages) ·
 //! 6 (topics by name or by id).
@@ -22,7 +22,7 @@ use crate::metadata::request::TopicRef;
 /// First version that names topics by name or by id.
 const TOPIC_IDS_SINCE: i16 = 6;
 
-/// Answers one DeleteTopics.
+/// Answers one `DeleteTopics`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,

@@ -1,4 +1,4 @@
-//! DescribeCluster (key 60): the cluster's id and its brokers.
+//! `DescribeCluster` (key 60): the cluster's id and its brokers.
 //!
 //! Versions: 0 (flexible from the start) · 1 (brokers or controllers) · 2 (fenced brokers).
 //!
@@ -20,7 +20,7 @@ const ENDPOINT_BROKERS: i8 = 1;
 /// Who may be asked for elsewhere: controllers.
 const ENDPOINT_CONTROLLERS: i8 = 2;
 
-/// Answers one DescribeCluster.
+/// Answers one `DescribeCluster`.
 pub(super) fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,

@@ -1,10 +1,10 @@
-//! DescribeConfigs (key 32): the configuration of topics and of this broker.
+//! `DescribeConfigs` (key 32): the configuration of topics and of this broker.
 //!
 //! Versions: 0 (`is_default` in place of the source; ruby-kafka sends it unasked) · 1 (source, synonyms) ·
 //! 3 (type, documentation) · 4 (flexible).
 //!
 //! Left out: resources other than topics and brokers (loggers, groups, client metrics), which are answered
-//! INVALID_REQUEST, and other brokers' configuration, as in Apache. No key of the table is a secret.
+//! `INVALID_REQUEST`, and other brokers' configuration, as in Apache. No key of the table is a secret.
 //!
 //! Order of checks, as in `ConfigHelper.describeConfigs`: kind of resource → topic: name valid, exists; broker: empty
 //! or this broker's id → only the keys asked for, all if none is named.
@@ -23,14 +23,14 @@ use super::configs::{self, Entry, Source};
 use super::{Answer, Broker, Context, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
-/// Answers one DescribeConfigs.
+/// Answers one `DescribeConfigs`.
 pub(super) fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,
     request: DescribeConfigsRequest,
 ) -> Answer<DescribeConfigsResponse> {
     let image = broker.image();
-    let (with_synonyms, with_documentation) = (request.include_synonyms, request.include_documentation);
+    let extras = Extras { synonyms: request.include_synonyms, documentation: request.include_documentation };
     let results = request
         .resources
         .into_iter()
@@ -46,7 +46,7 @@ pub(super) fn handle<I: Io>(
                 .filter(|entry| {
                     asked.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.key.name))
                 })
-                .map(|entry| told(entry, context.version, with_synonyms, with_documentation))
+                .map(|entry| told(entry, context.version, extras))
                 .collect();
             DescribeConfigsResult {
                 error_code: code.code(),
@@ -96,14 +96,16 @@ fn describe<I: Io>(
     }
 }
 
+/// What is told beside the values, if it is asked for.
+#[derive(Clone, Copy)]
+struct Extras {
+    synonyms: bool,
+    documentation: bool,
+}
+
 /// One key as the version tells it.
-fn told(
-    entry: &Entry,
-    version: i16,
-    with_synonyms: bool,
-    with_documentation: bool,
-) -> DescribeConfigsResourceResult {
-    let synonyms = if with_synonyms {
+fn told(entry: &Entry, version: i16, extras: Extras) -> DescribeConfigsResourceResult {
+    let synonyms = if extras.synonyms {
         let synonym = |synonym: &configs::Synonym| DescribeConfigsSynonym {
             name: Str::from(&*synonym.name),
             value: synonym.value.as_deref().map(Str::from),
@@ -123,6 +125,6 @@ fn told(
         is_sensitive: false,
         synonyms,
         config_type: entry.key.type_code(),
-        documentation: with_documentation.then(|| Str::from_static(entry.key.doc)),
+        documentation: extras.documentation.then(|| Str::from_static(entry.key.doc)),
     }
 }

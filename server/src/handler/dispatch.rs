@@ -1,7 +1,7 @@
 //! Which handler answers which key, and the frame around its answer.
 //!
 //! Order of checks, as in `RequestHeader.parse` and `RequestContext.parseRequest`: key known and served → version served
-//! (ApiVersions answers a wrong one, every other API closes the connection: the client cannot have learnt of it
+//! (`ApiVersions` answers a wrong one, every other API closes the connection: the client cannot have learnt of it
 //! here) → body readable, to its end. A body that cannot be read closes the connection and says which field it was.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -119,7 +119,7 @@ fn frame<R: Message>(key: ApiKey, request: &Request, version: i16, answer: Answe
         Answer::Close(reason) => return Response::Close(reason),
     };
     let mut writer = Writer::new();
-    let header = ResponseHeader { correlation_id: request.correlation_id, ..ResponseHeader::default() };
+    let header = ResponseHeader { correlation_id: request.correlation_id };
     let header_version = key.response_header_version(version);
     let written = header.write(&mut writer, header_version).and_then(|()| body.write(&mut writer, version));
     if let Err(error) = written {

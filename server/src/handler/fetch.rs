@@ -5,7 +5,7 @@
 //! epochs) · 13 (topic ids) · 15 (replica state tagged) · 16 (endpoints of leaders) · 17, 18 (followers' fields).
 //!
 //! Left out: sessions are never made, every answer says session id 0, which tells clients to send full
-//! requests; a request that continues a session is answered FETCH_SESSION_ID_NOT_FOUND. Followers are not served
+//! requests; a request that continues a session is answered `FETCH_SESSION_ID_NOT_FOUND`. Followers are not served
 //! (no partition has any), quotas, tiered storage.
 //!
 //! Order of checks, as in `KafkaApis.handleFetchRequest`, `ReplicaManager.readFromLog` and `Partition`: session →
@@ -43,7 +43,7 @@ use crate::partition::{Partition, Woken};
 const TOPIC_IDS_SINCE: i16 = 13;
 /// First version whose clients understand zstd.
 const ZSTD_SINCE: i16 = 10;
-/// Last version whose clients do not know KAFKA_STORAGE_ERROR.
+/// Last version whose clients do not know `KAFKA_STORAGE_ERROR`.
 const NO_STORAGE_ERROR_UNTIL: i16 = 5;
 /// First version that says where leaders are.
 const ENDPOINTS_SINCE: i16 = 16;
@@ -244,8 +244,7 @@ async fn read_slices<I: Io>(
         let end = partition.log().epoch_end_offset(LeaderEpoch(request.last_fetched_epoch));
         let (epoch, end_offset) = end.ok_or(ErrorCode::OffsetOutOfRange)?;
         if epoch.0 < request.last_fetched_epoch || end_offset < from {
-            let diverging =
-                EpochEndOffset { epoch: epoch.0, end_offset: end_offset.0, ..EpochEndOffset::default() };
+            let diverging = EpochEndOffset { epoch: epoch.0, end_offset: end_offset.0 };
             return Ok(Fetched::Diverging(diverging));
         }
     }
@@ -365,7 +364,6 @@ fn respond<I: Io>(
                 })
                 .inspect(|data| elsewhere |= data.error_code == ErrorCode::NotLeaderOrFollower.code())
                 .collect(),
-            ..FetchableTopicResponse::default()
         })
         .collect();
     let node_endpoints =
@@ -382,7 +380,6 @@ fn endpoints<I: Io>(broker: &Broker<I>) -> Vec<NodeEndpoint> {
             host: Str::from(node.host),
             port: node.port,
             rack: node.rack.map(Str::from),
-            ..NodeEndpoint::default()
         })
         .collect()
 }

@@ -1,10 +1,10 @@
-//! InitProducerId (key 22): an id for an idempotent producer.
+//! `InitProducerId` (key 22): an id for an idempotent producer.
 //!
-//! Versions: 0 · 2 (flexible) · 3 (id and epoch of a producer that goes on) · 4 (PRODUCER_FENCED) · 5 (transactions of
+//! Versions: 0 · 2 (flexible) · 3 (id and epoch of a producer that goes on) · 4 (`PRODUCER_FENCED`) · 5 (transactions of
 //! version 2). Version 6 (two-phase commit) is not stable in Kafka 4.3.
 //!
-//! Left out: transactions. A transactional id is answered COORDINATOR_NOT_AVAILABLE, which is what Apache says
-//! while no coordinator is there; FindCoordinator is not served either, so real clients fail before they come here.
+//! Left out: transactions. A transactional id is answered `COORDINATOR_NOT_AVAILABLE`, which is what Apache says
+//! while no coordinator is there; `FindCoordinator` is not served either, so real clients fail before they come here.
 //!
 //! Order of checks, as in `KafkaApis.handleInitProducerIdRequest` and `TransactionCoordinator.handleInitProducerId`:
 //! id and epoch both given or both not → no transactional id: a new id with epoch 0, whatever was given.
@@ -50,7 +50,7 @@ impl ProducerIds {
     }
 }
 
-/// Answers one InitProducerId.
+/// Answers one `InitProducerId`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     request: &InitProducerIdRequest,

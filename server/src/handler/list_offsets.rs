@@ -1,6 +1,6 @@
-//! ListOffsets (key 2): offsets by time, and the special times.
+//! `ListOffsets` (key 2): offsets by time, and the special times.
 //!
-//! Versions: 1 · 2 (isolation level) · 4 (leader epochs) · 5 (OFFSET_NOT_AVAILABLE, which cannot happen with one
+//! Versions: 1 · 2 (isolation level) · 4 (leader epochs) · 5 (`OFFSET_NOT_AVAILABLE`, which cannot happen with one
 //! replica) · 6 (flexible) · 7 (−3, the largest timestamp) · 8 (−4, earliest local) · 9 (−5, latest tiered) ·
 //! 10 (timeout of remote reads) · 11 (−6, earliest not yet tiered).
 //!
@@ -36,6 +36,9 @@ const LATEST_TIERED: i64 = -5;
 /// The first offset not yet in tiered storage.
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// First version that tells leader epochs.
+const LEADER_EPOCHS_SINCE: i16 = 4;
+
 /// Who asks, when it is a consumer; followers and tools have other ids and see the whole log.
 const CONSUMER_REPLICA_ID: i32 = -1;
 
@@ -57,7 +60,7 @@ struct Found {
     leader_epoch: i32,
 }
 
-/// Answers one ListOffsets.
+/// Answers one `ListOffsets`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,
@@ -93,11 +96,7 @@ pub(super) async fn handle<I: Io>(
             };
             partitions.push(response(partition.partition_index, found, context.version));
         }
-        topics.push(ListOffsetsTopicResponse {
-            name: topic.name,
-            partitions,
-            ..ListOffsetsTopicResponse::default()
-        });
+        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }.into()
 }
@@ -187,7 +186,6 @@ fn response(
         timestamp: found.timestamp,
         offset: found.offset,
         leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
-        ..ListOffsetsPartitionResponse::default()
     }
 }
 

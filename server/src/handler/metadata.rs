@@ -8,10 +8,10 @@
 //!
 //! Order, as in `KafkaApis.handleTopicMetadataRequest`: the request fits its version → ids, if any is given, else names →
 //! known topics are described → unknown ones: created if the request and `auto.create.topics.enable` allow,
-//! else INVALID_TOPIC_EXCEPTION or UNKNOWN_TOPIC_OR_PARTITION.
+//! else `INVALID_TOPIC_EXCEPTION` or `UNKNOWN_TOPIC_OR_PARTITION`.
 //!
 //! A topic that is created here can be used when the answer arrives, where Apache first answers
-//! LEADER_NOT_AVAILABLE. A leader epoch that is not known is −1, never 0: clients trust it from version 9 on.
+//! `LEADER_NOT_AVAILABLE`. A leader epoch that is not known is −1, never 0: clients trust it from version 9 on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,7 +72,6 @@ pub(super) async fn handle<I: Io>(
             host: Str::from(node.host),
             port: node.port,
             rack: node.rack.map(Str::from),
-            ..MetadataResponseBroker::default()
         })
         .collect();
     let mut response = MetadataResponse {
@@ -187,7 +186,6 @@ fn describe(image: &MetadataImage, topic: &Arc<TopicImage>) -> MetadataResponseT
                 replica_nodes: partition.replicas.clone(),
                 isr_nodes: partition.isr.clone(),
                 offline_replicas: partition.replicas.iter().copied().filter(|id| !in_service(id)).collect(),
-                ..MetadataResponsePartition::default()
             }
         })
         .collect();

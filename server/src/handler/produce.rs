@@ -1,10 +1,10 @@
 //! Produce (key 0): appends one record batch to each named partition.
 //!
-//! Versions read: 3 (record format 2) · 4 (KAFKA_STORAGE_ERROR) · 5 (log start offset in the answer) · 7 (zstd) ·
+//! Versions read: 3 (record format 2) · 4 (`KAFKA_STORAGE_ERROR`) · 5 (log start offset in the answer) · 7 (zstd) ·
 //! 8 (messages for refused batches) · 9 (flexible) · 10 (who leads instead) · 11, 12 (transaction errors) ·
-//! 13 (topic ids). ApiVersions says 0 to 13, see there.
+//! 13 (topic ids). `ApiVersions` says 0 to 13, see there.
 //!
-//! Left out: transactions (a transactional batch is refused with INVALID_TXN_STATE), quotas, recompression by
+//! Left out: transactions (a transactional batch is refused with `INVALID_TXN_STATE`), quotas, recompression by
 //! `compression.type`, and `timeout_ms`: with one replica durability waits for nothing but this broker's own disk,
 //! which answers or fails.
 //!
@@ -211,11 +211,8 @@ fn one_batch(records: Records) -> Result<Bytes, Refusal> {
 
 /// The answer for a partition that another broker leads, or none.
 fn led_by(described: &PartitionImage, version: i16) -> Refusal {
-    let current_leader = LeaderIdAndEpoch {
-        leader_id: described.leader,
-        leader_epoch: described.leader_epoch,
-        ..LeaderIdAndEpoch::default()
-    };
+    let current_leader =
+        LeaderIdAndEpoch { leader_id: described.leader, leader_epoch: described.leader_epoch };
     let current_leader = (version >= LEADER_HINT_SINCE).then_some(current_leader);
     Refusal { current_leader, ..ErrorCode::NotLeaderOrFollower.into() }
 }
@@ -238,7 +235,6 @@ fn endpoints<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<NodeEndpoi
             host: Str::from(node.host),
             port: node.port,
             rack: node.rack.map(Str::from),
-            ..NodeEndpoint::default()
         })
         .collect()
 }
