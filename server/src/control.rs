@@ -115,6 +115,7 @@ impl Drop for ControlHandle {
 
 /// Starts the control plane: opens or formats the directories, recovers, begins a new epoch, registers this
 /// broker, publishes the first image, then starts the thread. Blocks until that is done.
+#[expect(clippy::needless_pass_by_value, reason = "whoever starts it is done with its configuration")]
 pub fn start(config: ControlConfig) -> Result<ControlHandle, StartError> {
     let started = startup::start(&config, now_ms())?;
     let store = Arc::new(MetadataStore::new(Arc::clone(&started.image)));

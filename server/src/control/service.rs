@@ -78,10 +78,7 @@ impl Service {
         mut stop: oneshot::Receiver<()>,
     ) {
         loop {
-            let request = match select(requests.next(), &mut stop).await {
-                Either::Left((Some(request), _)) => request,
-                _ => return,
-            };
+            let Either::Left((Some(request), _)) = select(requests.next(), &mut stop).await else { return };
             let mut working = MetadataImage::clone(&self.image);
             let mut group = Group::default();
             let mut next = Some(request);
@@ -251,6 +248,7 @@ fn only_checked<T>(outcome: Outcome<T>, validate_only: bool) -> Outcome<T> {
 }
 
 /// A list of answers in which nothing took place.
+#[expect(clippy::needless_pass_by_value, reason = "one shape for all kinds of answers")]
 fn failed_list<T>(answers: Answers<T>, error: ControllerError) -> Answers<T> {
     answers.into_iter().map(|answer| answer.and_then(|_| Err(error.clone()))).collect()
 }

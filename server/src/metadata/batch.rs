@@ -156,7 +156,7 @@ pub fn read(bytes: &[u8], expected_offset: i64, epoch_min: i32) -> Result<Batch,
     };
     let is_control = header.attributes().is_control();
     let (mut data, mut control) = (Vec::new(), Vec::new());
-    for record in batch.iter() {
+    for record in &batch {
         let record = record.map_err(|error| refuse(error.to_string()))?;
         let value = record.value.unwrap_or_default();
         if is_control {

@@ -77,7 +77,7 @@ impl Touched {
                 let key = PartitionKey { topic_id: *id, partition: PartitionIndex(partition) };
                 match (before.get(index).filter(holds), after.get(index).filter(holds)) {
                     (None, Some(_)) => {
-                        changes.created.extend(new.map(|topic| (key, Arc::clone(&topic.name))))
+                        changes.created.extend(new.map(|topic| (key, Arc::clone(&topic.name))));
                     }
                     (Some(_), None) => changes.deleted.push(key),
                     (Some(was), Some(is)) if was != is => changes.changed.push(key),

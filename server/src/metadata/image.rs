@@ -22,6 +22,9 @@ impl fmt::Debug for Id {
     }
 }
 
+/// The configuration set on a resource.
+pub type ConfigMap = BTreeMap<Arc<str>, Arc<str>>;
+
 /// The metadata at one offset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataImage {
@@ -38,7 +41,7 @@ pub struct MetadataImage {
     /// Registered controllers by node id.
     pub controllers: Arc<BTreeMap<i32, ControllerImage>>,
     /// Dynamic configuration that is set, by resource.
-    pub configs: ChunkMap<ConfigResource, Arc<BTreeMap<Arc<str>, Arc<str>>>>,
+    pub configs: ChunkMap<ConfigResource, Arc<ConfigMap>>,
     /// First producer id no block was handed out for yet.
     pub next_producer_id: i64,
     /// Records that ringmain keeps for others but does not act on yet.
@@ -88,7 +91,7 @@ pub struct ControllerImage {
     pub id: i32,
     /// Made anew by every process.
     pub incarnation_id: Id,
-    /// Whether it could take part in a move away from ZooKeeper.
+    /// Whether it could take part in a move away from `ZooKeeper`.
     pub zk_migration_ready: bool,
     /// Where brokers reach it.
     pub listeners: Vec<Endpoint>,
@@ -229,7 +232,7 @@ impl MetadataImage {
     }
 
     /// What is set on a topic; `None` when nothing is.
-    pub fn topic_config(&self, name: &str) -> Option<&Arc<BTreeMap<Arc<str>, Arc<str>>>> {
+    pub fn topic_config(&self, name: &str) -> Option<&Arc<ConfigMap>> {
         self.configs.get(&ConfigResource::topic(name))
     }
 

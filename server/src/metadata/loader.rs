@@ -37,7 +37,9 @@ impl Loader {
         self.last_timestamp_ms = self.last_timestamp_ms.max(batch.stamp.timestamp_ms);
         match &batch.records {
             BatchContent::Control(records) => {
-                records.iter().for_each(|record| self.control(record));
+                for record in records {
+                    self.control(record);
+                }
                 (self.image.end_offset, self.image.epoch) = (batch.end_offset, batch.stamp.epoch);
                 Ok(())
             }

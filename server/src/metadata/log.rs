@@ -158,7 +158,10 @@ impl LocalLog {
     fn write_epochs(&self) -> Result<(), LogError> {
         let mut text = format!("0\n{}\n", self.epochs.len());
         for (epoch, start) in &self.epochs {
-            text.push_str(&format!("{epoch} {start}\n"));
+            text.push_str(&epoch.to_string());
+            text.push(' ');
+            text.push_str(&start.to_string());
+            text.push('\n');
         }
         let path = self.directory.join("leader-epoch-checkpoint");
         at(&path, files::write_whole(&path, text.as_bytes(), 0o644))

@@ -1,4 +1,4 @@
-//! The cluster's metadata: KRaft records, the image they make, and the embedded controller that
+//! The cluster's metadata: `KRaft` records, the image they make, and the embedded controller that
 //! writes them (decision 0002).
 //!
 //! Request → [`controller`] (pure) → records → [`log`] (durable) → [`delta`] (replay) → [`image`] →

@@ -13,7 +13,7 @@ const CORDONED_DIRECTORIES: i16 = 30;
 const ELIGIBLE_LEADERS: i16 = 23;
 /// From here on replicas have directories (KIP-858).
 const DIRECTORIES: i16 = 17;
-/// From here on registrations say that a broker is not one of ZooKeeper's (KIP-866).
+/// From here on registrations say that a broker is not one of `ZooKeeper`'s (KIP-866).
 const ZK_MIGRATION: i16 = 8;
 
 /// The version to write `record` in.

@@ -4,7 +4,6 @@ use super::error::ControllerError;
 use super::image::{ConfigResource, MetadataImage};
 use futures::channel::oneshot;
 use ringmain_storage::types::{PartitionKey, TopicId};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A topic to be made.
@@ -94,7 +93,7 @@ pub struct AlterConfigSpec {
     pub resource: ConfigResource,
     /// Key and change.
     pub ops: Vec<(String, ConfigOp)>,
-    /// Whether keys that are not named go back to their defaults (the older AlterConfigs).
+    /// Whether keys that are not named go back to their defaults (the older `AlterConfigs`).
     pub replace: bool,
 }
 
@@ -126,6 +125,3 @@ pub struct ImageUpdate {
     /// Sent or dropped when that is done; answers wait for it.
     pub ack: oneshot::Sender<()>,
 }
-
-/// The configuration set on a resource.
-pub type ConfigMap = BTreeMap<Arc<str>, Arc<str>>;

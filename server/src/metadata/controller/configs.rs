@@ -2,8 +2,8 @@
 //! all of a resource's or none.
 
 use super::super::error::{ControllerError, ErrorCode};
-use super::super::image::{ConfigResource, MetadataImage};
-use super::super::request::{AlterConfigSpec, Answers, ConfigMap, ConfigOp};
+use super::super::image::{ConfigMap, ConfigResource, MetadataImage};
+use super::super::request::{AlterConfigSpec, Answers, ConfigOp};
 use super::{Outcome, refuse};
 use ringmain_protocol::metadata::{ConfigRecord, MetadataRecord};
 use std::collections::BTreeMap;
@@ -15,9 +15,10 @@ pub fn alter(image: &MetadataImage, specs: &[AlterConfigSpec]) -> Outcome<Answer
     let mut answer: Answers<()> = Vec::with_capacity(specs.len());
     for (at, spec) in specs.iter().enumerate() {
         let is_repeated = specs.iter().take(at).any(|other| other.resource == spec.resource);
-        answer.push(match is_repeated {
-            true => refuse(ErrorCode::InvalidRequest, "the resource is named twice in this request"),
-            false => alter_one(image, spec).map(|made| records.extend(made)),
+        answer.push(if is_repeated {
+            refuse(ErrorCode::InvalidRequest, "the resource is named twice in this request")
+        } else {
+            alter_one(image, spec).map(|made| records.extend(made))
         });
     }
     Outcome { records, answer }

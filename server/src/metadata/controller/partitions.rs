@@ -15,10 +15,11 @@ pub fn create(image: &MetadataImage, specs: &[CreatePartitionsSpec]) -> Outcome<
     let mut answer: Answers<()> = Vec::with_capacity(specs.len());
     for (at, spec) in specs.iter().enumerate() {
         let is_repeated = specs.iter().take(at).any(|other| other.name == spec.name);
-        answer.push(match is_repeated {
-            true => refuse(ErrorCode::InvalidRequest, "the topic is named twice in this request"),
-            false => create_one(image, spec, PARTITIONS_PER_REQUEST_MAX.saturating_sub(records.len()))
-                .map(|made| records.extend(made)),
+        answer.push(if is_repeated {
+            refuse(ErrorCode::InvalidRequest, "the topic is named twice in this request")
+        } else {
+            create_one(image, spec, PARTITIONS_PER_REQUEST_MAX.saturating_sub(records.len()))
+                .map(|made| records.extend(made))
         });
     }
     Outcome { records, answer }
