@@ -185,7 +185,7 @@ fn response(
         error_code: code.code(),
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
+        leader_epoch: if version >= LEADER_EPOCHS_SINCE { found.leader_epoch } else { -1 },
     }
 }
 
