@@ -25,6 +25,7 @@ pub(crate) fn start<I: Io>(manager: &Rc<LogManager<I>>) {
         shared.io.spawn(write_due(Rc::clone(shared)));
     }
     shared.io.spawn(recycle(Rc::downgrade(manager), Rc::clone(shared)));
+    shared.io.spawn(retain(Rc::downgrade(manager), Rc::clone(shared)));
     shared.io.spawn(announce_failure(Rc::downgrade(manager), Rc::clone(shared)));
 }
 
@@ -89,6 +90,30 @@ async fn settle<I: Io>(
         }
     }
     manager.write_checkpoint(true).await
+}
+
+/// Removes what retention allows, every interval (`log.retention.check.interval.ms`).
+async fn retain<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
+    loop {
+        let stop = shared.stop_event.listen();
+        let interval = std::pin::pin!(shared.io.sleep(shared.config.retention_check_interval));
+        select(interval, stop).await;
+        if shared.stopping.get() || shared.failure.get().is_some() {
+            return;
+        }
+        let Some(manager) = manager.upgrade() else { return };
+        for key in manager.keys() {
+            let Some(log) = manager.log(key) else { continue };
+            match log.enforce_retention(shared.io.wall_clock()).await {
+                Ok(0) => {}
+                Ok(segments) => {
+                    tracing::info!("{}-{}: {segments} old segments removed", log.topic(), key.partition);
+                }
+                Err(StoreError::Io(error)) => return shared.failure.set(&error),
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// Wakes everybody who waits for a log when the store goes offline.

@@ -7,7 +7,8 @@ use std::rc::Weak;
 
 /// A log that can give up its oldest cached batch.
 pub trait Evict {
-    /// Drops the oldest cached batch and says so; false if its segment does not hold it yet.
+    /// Drops the oldest cached batch and says so; false if its segment does not hold it durably yet: checkpoints
+    /// and carried remainders still need it.
     fn evict_oldest(&self) -> bool;
 }
 
@@ -20,7 +21,10 @@ pub struct TailCache {
 
 impl std::fmt::Debug for TailCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TailCache").field("bytes_max", &self.bytes_max).field("bytes", &self.bytes).finish()
+        f.debug_struct("TailCache")
+            .field("bytes_max", &self.bytes_max)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 

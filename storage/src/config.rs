@@ -28,6 +28,8 @@ pub struct StoreConfig {
     pub carry_bytes_max: u64,
     /// How often small pending bytes are carried before they are written after all.
     pub carry_laps_max: u32,
+    /// How often every log is looked at for segments that retention allows to remove.
+    pub retention_check_interval: Duration,
     /// How long the journal is idle before an empty frame vouches for the last group.
     pub vouch_after: Duration,
 }
@@ -45,6 +47,7 @@ impl StoreConfig {
             write_behind_bytes: 1 << 20,
             carry_bytes_max: 16 << 10,
             carry_laps_max: 4,
+            retention_check_interval: Duration::from_mins(5),
             vouch_after: Duration::from_millis(100),
         }
     }

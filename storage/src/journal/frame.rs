@@ -318,6 +318,7 @@ pub fn look(bytes: &[u8]) -> Look {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::{Descriptor, EntryKind, FrameHeader, Look, encode, frame_bytes, look};
     use crate::types::{LeaderEpoch, Offset, PartitionIndex, PartitionKey, TopicId};

@@ -130,7 +130,10 @@ pub struct Journal<I: Io> {
 
 impl<I: Io> std::fmt::Debug for Journal<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("directory", &self.directory).field("epoch", &self.epoch).finish()
+        f.debug_struct("Journal")
+            .field("directory", &self.directory)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 

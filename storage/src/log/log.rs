@@ -385,7 +385,7 @@ impl<I: Io> Log<I> {
         *self.config.borrow_mut() = config;
     }
 
-    /// Bytes of all segments, pending ones included (DescribeLogDirs).
+    /// Bytes of all segments, pending ones included (`DescribeLogDirs`).
     pub fn size_bytes(&self) -> u64 {
         self.state.borrow().segments.iter().map(|segment| segment.size.get()).sum()
     }
@@ -414,12 +414,14 @@ impl<I: Io> Evict for Log<I> {
             .segments
             .iter()
             .find(|segment| segment.base_offset == oldest.point.segment_base)
-            .is_none_or(|segment| segment.written.get() >= end);
+            .is_none_or(|segment| segment.synced.get() >= end);
         if held {
             state.cached.pop_front();
         } else {
             drop(state);
-            self.make_due();
+            if self.unwritten() > 0 {
+                self.make_due();
+            }
         }
         held
     }

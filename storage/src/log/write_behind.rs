@@ -4,6 +4,7 @@
 //! Only durable bytes are written, so a crash never finds bytes in a segment that the journal did not have. Any
 //! error here puts the store offline (a failed sync may have dropped pages: nothing can be retried).
 
+use std::cmp::Ordering;
 use std::rc::Rc;
 
 use futures::channel::oneshot;
@@ -39,16 +40,14 @@ impl<I: Io> Log<I> {
                 return Ok(());
             }
             let durable = self.durable.get();
-            let limit = if segment.base_offset < durable.segment_base {
-                segment.size.get()
-            } else if segment.base_offset == durable.segment_base {
-                durable.position.min(segment.size.get())
-            } else {
-                return Ok(());
+            let limit = match segment.base_offset.cmp(&durable.segment_base) {
+                Ordering::Less => segment.size.get(),
+                Ordering::Equal => durable.position.min(segment.size.get()),
+                Ordering::Greater => return Ok(()),
             };
             self.write_blocks(&segment, block_floor(limit)).await?;
             let whole = limit == segment.size.get();
-            if active && !(to_end && whole) || !whole {
+            if !whole || active && !to_end {
                 return Ok(());
             }
             self.seal(&segment).await?;
