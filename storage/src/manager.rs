@@ -446,7 +446,7 @@ fn lives(
                 *life = Life { incarnation: Some(descriptor.incarnation), ..Life::default() };
             }
             EntryKind::Delete => {
-                life.deleted |= life.incarnation.is_none_or(|known| known == descriptor.incarnation)
+                life.deleted |= life.incarnation.is_none_or(|known| known == descriptor.incarnation);
             }
             _ => {
                 let incarnation = *life.incarnation.get_or_insert(descriptor.incarnation);

@@ -54,6 +54,16 @@ pub(crate) struct Counts {
     pub(crate) cut_bytes: u64,
 }
 
+/// A segment that files or the journal name.
+#[derive(Clone, Copy)]
+struct Found {
+    base: Offset,
+    /// Whether it has a file.
+    exists: bool,
+    /// Whether it is the active one.
+    last: bool,
+}
+
 /// What the check of the last segment found.
 struct Checked {
     end: u64,
@@ -154,7 +164,8 @@ impl<I: Io> Log<I> {
         for base in &bases {
             let exists = files.contains(base);
             let run = runs.remove(base).unwrap_or_default();
-            log.open_segment(&known, *base, exists, run, Some(*base) == last, counts).await?;
+            let found = Found { base: *base, exists, last: Some(*base) == last };
+            log.open_segment(&known, found, run, counts).await?;
         }
         log.finish_open(&known);
         Ok(log)
@@ -198,12 +209,11 @@ impl<I: Io> Log<I> {
     async fn open_segment(
         &self,
         known: &Known<'_>,
-        base: Offset,
-        exists: bool,
+        found: Found,
         runs: Vec<(u64, Bytes)>,
-        last: bool,
         counts: &mut Counts,
     ) -> Result<(), OpenError> {
+        let Found { base, exists, last } = found;
         let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
         let segment = Rc::new(Segment::new(self.shared.io.clone(), self.directory.clone(), base, interval));
