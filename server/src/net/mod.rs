@@ -73,8 +73,9 @@ impl<I: Io> std::fmt::Debug for Net<I> {
 impl<I: Io> Net<I> {
     /// Starts with no listener and no connection; one background task looks for idle ones.
     pub fn start(io: I, broker: Rc<Broker<I>>, limits: NetLimits) -> Rc<Self> {
+        let clock = io.clone();
         let net = Rc::new(Self {
-            io: io.clone(),
+            io,
             broker,
             limits,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
@@ -86,8 +87,7 @@ impl<I: Io> Net<I> {
             log: ThrottledLog::default(),
         });
         let weak = Rc::downgrade(&net);
-        let clock = io.clone();
-        io.spawn(async move {
+        net.io.spawn(async move {
             loop {
                 clock.sleep(IDLE_LOOK_INTERVAL).await;
                 let Some(net) = weak.upgrade() else { return };

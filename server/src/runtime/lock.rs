@@ -1,6 +1,7 @@
 //! One process a data directory: a lock on `.lock`, the file Apache Kafka locks too, held until the process
 //! ends. The kernel gives it back however the process ends.
 
+#[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 /// The held lock.
 #[derive(Debug)]
 pub struct DirectoryLock {
+    #[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
     _file: Flock<File>,
 }
 
