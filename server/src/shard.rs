@@ -59,9 +59,7 @@ pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, Str
         .preempt_timer(PREEMPT_TIMER)
         .spawn(move || run(config))
         .map_err(|error| {
-            format!(
-                "the shard's executor cannot start: {error}. `ulimit -l 8192` and io_uring are what it needs"
-            )
+            format!("the shard's executor cannot start: {error}. `ulimit -l 8192` may be what it needs")
         })
 }
 

@@ -48,10 +48,12 @@ impl<I: Io> Shared<I> {
         }
     }
 
+    /// Counts bytes that no segment holds yet.
     pub(crate) fn dirty_added(&self, bytes: u64) {
         self.dirty.set(self.dirty.get() + bytes);
     }
 
+    /// Counts bytes that a segment holds now, and lets appends go on that waited for room.
     pub(crate) fn dirty_removed(&self, bytes: u64) {
         self.dirty.set(self.dirty.get().saturating_sub(bytes));
         self.room.notify(usize::MAX);

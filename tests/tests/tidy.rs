@@ -41,6 +41,8 @@ const IMPORTS: &[Import] = &[
             "server/src/net/",
             "server/src/shard.rs",
             "server/src/shard/",
+            // The engine on the real executor and a real disk.
+            "storage/tests/engine.rs",
         ],
         reason: "the executor is behind the seam, so that everything else runs simulated",
     },

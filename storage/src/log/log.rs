@@ -52,6 +52,7 @@ pub(crate) struct Cached {
     pub(crate) bytes: Bytes,
 }
 
+/// What changes in a log, behind one borrow that is never held over a wait.
 pub(crate) struct State<I: Io> {
     /// Ascending; the last one is active.
     pub(crate) segments: VecDeque<Rc<Segment<I>>>,
@@ -262,6 +263,7 @@ impl<I: Io> Log<I> {
         }
     }
 
+    /// The entry under which pending bytes are journalled again.
     pub(crate) fn carry_descriptor(&self, segment_base: Offset, position: u64, bytes: &[u8]) -> Descriptor {
         Descriptor {
             kind: EntryKind::Carry,
