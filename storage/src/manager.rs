@@ -142,10 +142,12 @@ impl<I: Io> LogManager<I> {
     ) -> Result<Counts, OpenError> {
         let io = &self.shared.io;
         let log_dir = &self.shared.config.log_dir;
+        // Without a checkpoint Kafka's own file is all there is: a clean stop cut short behind the journal's removal.
+        let unknown = checkpoint.from == ReplayFrom::default();
+        let starts = if unknown { self.read_offsets(LOG_START_FILE).await? } else { BTreeMap::new() };
         let mut known_logs: BTreeMap<PartitionKey, LogCheckpoint> =
             checkpoint.logs.into_iter().map(|log| (log.key, log)).collect();
         let mut lives = lives(replayed, &known_logs);
-        let starts = if clean { self.read_offsets(LOG_START_FILE).await? } else { BTreeMap::new() };
         let mut counts = Counts::default();
         let mut gone = BTreeSet::new();
         for name in names {
@@ -376,14 +378,31 @@ impl<I: Io> LogManager<I> {
             .try_collect::<Vec<()>>()
             .await?;
         self.write_offsets(&logs).await?;
+        self.remove_journal(&logs).await?;
         let log_dir = &shared.config.log_dir;
-        shared.io.remove_directory(shared.journal.directory()).await?;
         shared.io.sync_directory(log_dir).await?;
         let mark = log_dir.join(CLEAN_SHUTDOWN_FILE);
         shared.io.replace_file(&mark, b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()).await?;
         for log in &logs {
             log.changed.notify(usize::MAX);
         }
+        Ok(())
+    }
+
+    /// A power cut may keep any of the files: the checkpoint says first that none of them is needed, and goes last.
+    async fn remove_journal(&self, logs: &[Rc<Log<I>>]) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let directory = shared.journal.directory();
+        let from = ReplayFrom { epoch: shared.journal.epoch(), sequence: shared.journal.next_sequence() };
+        let content = Checkpoint { from, logs: logs.iter().map(|log| log.checkpoint()).collect() }.write();
+        shared.io.replace_file(&directory.join(checkpoint::FILE_NAME), content).await?;
+        for name in shared.io.list_directory(directory).await? {
+            if name != checkpoint::FILE_NAME {
+                shared.io.remove_file(&directory.join(name)).await?;
+            }
+        }
+        shared.io.sync_directory(directory).await?;
+        shared.io.remove_directory(directory).await?;
         Ok(())
     }
 

@@ -304,6 +304,11 @@ impl<I: Io> Journal<I> {
         live.next().map_or(ring.sequence, |file| file.first_sequence)
     }
 
+    /// Sequence of the next frame: once stopped, no frame has it.
+    pub fn next_sequence(&self) -> u64 {
+        self.ring.borrow().sequence
+    }
+
     /// Gives the oldest full file back to the ring: the synced checkpoint no longer needs it.
     pub fn recycle(&self) {
         let mut ring = self.ring.borrow_mut();
