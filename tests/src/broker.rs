@@ -1,0 +1,124 @@
+//! A broker under test: the binary on a free port, in a directory that may outlive it, ended by
+//! its process id.
+
+use std::env;
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How many times a tenth of a second a start, a stop or a read may take before a test gives up.
+/// It bounds a hang; no test asserts on time.
+pub const POLLS_MAX: u32 = 600;
+
+/// The binary under test: `RINGMAIN_BIN`, else the release build.
+pub fn binary() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/ringmain");
+    env::var_os("RINGMAIN_BIN").map_or_else(built, PathBuf::from)
+}
+
+/// Asks `done` every tenth of a second until it answers; panics with `what` after a minute.
+pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..POLLS_MAX {
+        if let Some(answer) = done() {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("waited a minute for {what}");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running broker. Dropping it kills it.
+#[derive(Debug)]
+pub struct Broker {
+    process: Child,
+    /// Its address.
+    pub address: String,
+    log: PathBuf,
+}
+
+impl Broker {
+    /// Starts the binary with `directory` as its data and `settings` (`key=value`), and returns
+    /// when it accepts connections. Its output is appended to `DIRECTORY.log`.
+    pub fn start(directory: &Path, settings: &[&str]) -> Broker {
+        let address = format!("127.0.0.1:{}", free_port());
+        let log = directory.with_extension("log");
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["--set", &format!("listeners=PLAINTEXT://{address}")]);
+        command.args(["--set", &format!("log.dirs={}", directory.display())]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("{}: {error}; build it with `cargo build --release`", binary().display())
+        });
+        let mut broker = Broker { process, address, log };
+        wait_for("the broker to listen", || {
+            if let Some(status) = broker.process.try_wait().unwrap() {
+                panic!("the broker ended with {status}:\n{}", broker.log());
+            }
+            TcpStream::connect(&broker.address).ok()
+        });
+        broker
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.id()).unwrap())
+    }
+
+    /// What it has printed since the directory was made.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it as a power switch would, as far as a process can be: SIGKILL.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and returns its exit status.
+    pub fn stop(mut self) -> ExitStatus {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        wait_for("the broker to end after SIGTERM", || self.process.try_wait().unwrap())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// Its resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        if thread::panicking() {
+            eprintln!("--- the broker's output\n{}", self.log());
+        }
+    }
+}
