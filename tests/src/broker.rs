@@ -90,8 +90,13 @@ impl Broker {
     }
 
     /// Sends SIGTERM and returns its exit status.
-    pub fn stop(mut self) -> ExitStatus {
-        kill(self.pid(), Signal::SIGTERM).unwrap();
+    pub fn stop(self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Waits for its end, after a signal, and returns its exit status.
+    pub fn ended(mut self) -> ExitStatus {
         wait_for("the broker to end after SIGTERM", || self.process.try_wait().unwrap())
     }
 
