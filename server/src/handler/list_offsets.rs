@@ -125,7 +125,17 @@ async fn find<I: Io>(
         .filter(|topic| usize::try_from(index).is_ok_and(|at| at < topic.partitions.len()))
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let key = PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) };
-    let partition = broker.partition(key).ok_or(ErrorCode::NotLeaderOrFollower)?;
+    let request = request.clone();
+    let found = broker.at_partition(key, async move |partition| look(&partition, &request, view).await);
+    found.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+}
+
+/// Looks into the partition, on its shard.
+async fn look<I: Io>(
+    partition: &Partition<I>,
+    request: &ListOffsetsPartition,
+    view: View,
+) -> Result<Option<Found>, ErrorCode> {
     partition.check_leader_epoch(request.current_leader_epoch).map_err(errors::epoch)?;
     let offsets = partition.offsets();
     let end = match view {
@@ -146,10 +156,10 @@ async fn find<I: Io>(
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => {
             Ok(Some(Found { timestamp: -1, offset: -1, leader_epoch: -1 }))
         }
-        MAX_TIMESTAMP => by_time(&partition, partition.log().max_timestamp().await, end),
+        MAX_TIMESTAMP => by_time(partition, partition.log().max_timestamp().await, end),
         timestamp => {
             let found = partition.log().offset_for_timestamp(TimestampMs(timestamp), end).await;
-            by_time(&partition, found, end)
+            by_time(partition, found, end)
         }
     }
 }

@@ -190,6 +190,19 @@ impl<I: Io> Broker<I> {
         self.partitions.get(key)
     }
 
+    /// Runs `work` with the partition on the shard that owns it, and gives back what it returns; `None` if it
+    /// is not led here. Dropping the future may leave the work done or not begun, never half undone.
+    async fn at_partition<R, W>(&self, key: PartitionKey, work: W) -> Option<R>
+    where
+        R: Send + 'static,
+        W: AsyncFnOnce(Rc<Partition<I>>) -> R + Send + 'static,
+    {
+        match self.partition(key) {
+            Some(partition) => Some(work(partition).await),
+            None => None,
+        }
+    }
+
     fn controller(&self) -> &ControllerClient {
         &self.parts.controller
     }
