@@ -20,6 +20,9 @@ struct Arguments {
     /// A configuration file in Kafka's server.properties format.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Shards, each a thread pinned to a CPU; all CPUs without it (`ringmain.shards`).
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
     /// Sets one configuration key; may be given again.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -42,6 +45,10 @@ fn main() -> ExitCode {
         Some(Command::Produce(produce)) => cli::produce::run(&produce),
         Some(Command::Consume(consume)) => cli::consume::run(&consume),
         None if arguments.help_config => start::print_config_help(),
-        None => start::run_broker(arguments.config.as_deref(), arguments.set),
+        None => {
+            let mut set = arguments.set;
+            set.extend(arguments.shards.map(|shards| format!("ringmain.shards={shards}")));
+            start::run_broker(arguments.config.as_deref(), set)
+        }
     }
 }

@@ -52,9 +52,13 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         tracing::warn!("{warning}");
     }
     let signals = StopSignals::block().map_err(|errno| format!("signals cannot be handled: {errno}"))?;
-    let _lock = lock::lock(&config.log_dir).map_err(|error| error.to_string())?;
+    if config.log_dirs.len() > 1 {
+        return Err("log.dirs: one directory, since several are not built yet".to_owned());
+    }
+    let locks = config.log_dirs.iter().map(|directory| lock::lock(directory));
+    let _locks = locks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut advice = Vec::new();
-    host::check(&config.log_dir, &mut advice)?;
+    host::check(&config.log_dirs, &mut advice)?;
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
     for (address, required) in &config.listen {
@@ -68,7 +72,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         }
     }
     let mut control = control::start(ControlConfig {
-        log_dirs: vec![config.log_dir.clone()],
+        log_dirs: config.log_dirs.clone(),
         node_id: config.node_id,
         listeners: vec![Endpoint {
             name: config.advertised.name.as_str().into(),
@@ -138,12 +142,13 @@ fn last_cpu() -> Option<usize> {
 }
 
 fn banner(config: &BrokerConfig, addresses: &[String], advice: &[String]) {
+    let directories: Vec<_> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
     let bootstrap = format!("{}:{}", config.advertised.host, config.advertised.port);
     eprintln!(
         "ringmain {} listens on {}; data in {}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(" and "),
-        config.log_dir.display()
+        directories.join(" and ")
     );
     eprintln!(
         "acks=1 and acks=all are answered when the record is on stable media; consumers see it from then on"

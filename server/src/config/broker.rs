@@ -33,8 +33,10 @@ pub struct BrokerConfig {
     pub listen: Vec<(SocketAddr, bool)>,
     /// What clients are told.
     pub advertised: Advertised,
-    /// The data directory.
-    pub log_dir: PathBuf,
+    /// The data directories (`log.dirs`), at least one, none twice.
+    pub log_dirs: Vec<PathBuf>,
+    /// `ringmain.shards`; `None` is one for each CPU that the process may use.
+    pub shards: Option<usize>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `num.partitions`.
@@ -77,10 +79,8 @@ impl BrokerConfig {
         if listen.is_empty() {
             return Err(resolved.refuse("listeners", "at least one is needed"));
         }
-        let [log_dir] = resolved.list("log.dirs")[..] else {
-            return Err(resolved.refuse("log.dirs", "one directory, since several are not built yet"));
-        };
-        let mut store = StoreConfig::new(log_dir);
+        let log_dirs = log_dirs(resolved)?;
+        let mut store = StoreConfig::new(&log_dirs[0]);
         store.journal_file_bytes = count_u64(resolved.integer("ringmain.journal.file.bytes")) / 4096 * 4096;
         let quarter = usize::try_from((memory_bytes / 4).clamp(16 << 20, 1 << 30)).unwrap_or(1 << 30);
         store.tail_cache_bytes = match resolved.integer("ringmain.tail.cache.bytes") {
@@ -99,7 +99,8 @@ impl BrokerConfig {
             cluster_id: resolved.text("ringmain.cluster.id").map(str::to_owned),
             advertised: advertised(resolved, &listeners)?,
             listen,
-            log_dir: PathBuf::from(log_dir),
+            log_dirs,
+            shards: resolved.integer("ringmain.shards").and_then(|shards| usize::try_from(shards).ok()),
             auto_create_topics: resolved.bool("auto.create.topics.enable"),
             num_partitions: i32::try_from(resolved.integer("num.partitions").unwrap_or(1)).unwrap_or(1),
             default_replication_factor: i16::try_from(
@@ -122,6 +123,21 @@ impl BrokerConfig {
             set_at_start: resolved.set_at_start(),
         })
     }
+}
+
+/// The directories of `log.dirs`, at least one, none twice.
+fn log_dirs(resolved: &Resolved) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for directory in resolved.list("log.dirs").into_iter().map(PathBuf::from) {
+        if directories.contains(&directory) {
+            return Err(resolved.refuse("log.dirs", format!("{} stands there twice", directory.display())));
+        }
+        directories.push(directory);
+    }
+    if directories.is_empty() {
+        return Err(resolved.refuse("log.dirs", "at least one directory is needed"));
+    }
+    Ok(directories)
 }
 
 fn count(value: Option<i64>) -> usize {
@@ -221,6 +237,16 @@ mod tests {
         {
             assert!(config(&[&format!("listeners={wrong}")]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn several_directories_are_taken_and_the_same_one_twice_is_not() {
+        assert_eq!(
+            config(&["log.dirs=/a, /b"]).unwrap().log_dirs,
+            [PathBuf::from("/a"), PathBuf::from("/b")]
+        );
+        assert!(config(&["log.dirs=/a,/b/c,/a/"]).unwrap_err().to_string().contains("twice"));
+        assert!(config(&["log.dirs=,"]).is_err());
     }
 
     #[test]

@@ -13,7 +13,14 @@ pub const KEYS: &[Key] = &[
         "log.dirs",
         Kind::List,
         Some("./data"),
-        "The directory that holds the logs. Exactly one for now.",
+        "The directories that hold the logs, comma-separated, each on a drive of its own.",
+    ),
+    Key::new(
+        "ringmain.shards",
+        Kind::Int(1, 1024),
+        None,
+        "Shards, each a thread pinned to a CPU with partitions, a journal and connections of its own (`--shards`). \
+         Not set: one for each CPU that the process may use.",
     ),
     Key::new(
         "listeners",

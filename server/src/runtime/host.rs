@@ -1,6 +1,6 @@
 //! What the host must have, checked before anything is touched, each problem with what to do about it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -12,10 +12,10 @@ const LOCKED_BYTES_ADVISED: u64 = 8 << 20;
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// The least a start needs. An error says what to do; advice goes into the list.
-pub fn check(data: &Path, advice: &mut Vec<String>) -> Result<(), String> {
+pub fn check(log_dirs: &[PathBuf], advice: &mut Vec<String>) -> Result<(), String> {
     check_kernel()?;
     check_io_uring()?;
-    check_direct_io(data)?;
+    log_dirs.iter().try_for_each(|directory| check_direct_io(directory))?;
     raise_descriptors(advice);
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_MEMLOCK)
         && soft < LOCKED_BYTES_ADVISED
