@@ -2,6 +2,8 @@
 //! metadata log. Shards talk to it by messages and read its image without locks. It never sees record bytes.
 
 mod client;
+#[cfg(test)]
+pub(crate) mod in_memory;
 mod service;
 mod startup;
 #[cfg(test)]

@@ -130,6 +130,8 @@ fn settings(config: &BrokerConfig) -> Settings {
         listener_name: config.advertised.name.clone(),
         auto_create_topics: config.auto_create_topics,
         fetch_max_bytes: config.fetch_max_bytes,
+        request_partitions_max: config.request_partitions_max,
+        log_dirs: config.log_dirs.clone(),
         set_at_start: config.set_at_start.clone(),
         topic_defaults: config.topic_defaults.clone(),
     }

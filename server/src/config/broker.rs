@@ -49,6 +49,8 @@ pub struct BrokerConfig {
     pub net: NetLimits,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
+    /// `max.request.partition.size.limit`.
+    pub request_partitions_max: usize,
     /// The engine's limits.
     pub store: StoreConfig,
     /// `log.retention.check.interval.ms`.
@@ -115,6 +117,7 @@ impl BrokerConfig {
                 idle_max: Duration::from_millis(count_u64(resolved.integer("connections.max.idle.ms"))),
             },
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
+            request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
             store,
             retention_check_interval: Duration::from_millis(count_u64(
                 resolved.integer("log.retention.check.interval.ms"),

@@ -98,6 +98,12 @@ pub const KEYS: &[Key] = &[
         "The most bytes one fetch is answered with, whatever the client asks; the first batch always goes whole.",
     )
     .unit(Unit::Bytes),
+    Key::new(
+        "max.request.partition.size.limit",
+        Kind::Int(1, INT_MAX),
+        Some("2000"),
+        "The most partitions one DescribeTopicPartitions is answered with; the client asks on from there.",
+    ),
     // Logs.
     Key::new(
         "message.max.bytes",

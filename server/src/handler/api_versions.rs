@@ -29,7 +29,7 @@ const CLIENT_NAME_SINCE: i16 = 3;
 const LEVEL_ZERO_SINCE: i16 = 4;
 
 /// What is served: key, and the versions that can be read.
-pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 11] = [
+pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 17] = [
     (ApiKey::Produce, 3..=13),
     (ApiKey::Fetch, 4..=18),
     (ApiKey::ListOffsets, 1..=11),
@@ -37,10 +37,16 @@ pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 11] = [
     (ApiKey::ApiVersions, 0..=4),
     (ApiKey::CreateTopics, 0..=7),
     (ApiKey::DeleteTopics, 0..=6),
+    (ApiKey::DeleteRecords, 0..=2),
     (ApiKey::InitProducerId, 0..=5),
+    (ApiKey::OffsetForLeaderEpoch, 2..=4),
     (ApiKey::DescribeConfigs, 0..=4),
+    (ApiKey::DescribeLogDirs, 1..=5),
     (ApiKey::CreatePartitions, 0..=3),
     (ApiKey::DescribeCluster, 0..=2),
+    (ApiKey::DescribeProducers, 0..=0),
+    (ApiKey::ListConfigResources, 0..=1),
+    (ApiKey::DescribeTopicPartitions, 0..=0),
 ];
 
 /// The versions served of an API; `None` if it is not served at all.

@@ -12,9 +12,13 @@ use ringmain_protocol::wire::{self, Message, Reader, Writer};
 use ringmain_storage::io::Io;
 use ringmain_storage::segment::Slice;
 
+use super::offset_for_leader_epoch;
 use super::{Answer, Broker, Context, Part, Request, Response};
 use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
-use super::{create_partitions, create_topics, delete_topics, describe_cluster, describe_configs};
+use super::{
+    create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
+};
+use super::{describe_log_dirs, describe_producers, describe_topic_partitions, list_config_resources};
 
 /// First version of the request header that ends in tagged fields.
 const FLEXIBLE_HEADER: i16 = 2;
@@ -49,6 +53,9 @@ impl<I: Io> Broker<I> {
                 answer(key, request, async |context, body| list_offsets::handle(self, context, body).await)
                     .await
             }
+            ApiKey::OffsetForLeaderEpoch => {
+                answer(key, request, async |_, body| offset_for_leader_epoch::handle(self, body).await).await
+            }
             ApiKey::Metadata => {
                 answer(key, request, async |context, body| metadata::handle(self, context, body).await).await
             }
@@ -58,6 +65,13 @@ impl<I: Io> Broker<I> {
             ApiKey::InitProducerId => {
                 answer(key, request, async |_, body| init_producer_id::handle(self, &body).await).await
             }
+            _ => self.handle_admin(key, request).await,
+        }
+    }
+
+    /// Answers what is asked about and done to topics, configurations and the cluster.
+    async fn handle_admin(&self, key: ApiKey, request: Request) -> Response {
+        match key {
             ApiKey::CreateTopics => {
                 answer(key, request, async |context, body| create_topics::handle(self, context, body).await)
                     .await
@@ -76,6 +90,24 @@ impl<I: Io> Broker<I> {
             ApiKey::DescribeCluster => {
                 answer(key, request, async |context, body| describe_cluster::handle(self, context, &body))
                     .await
+            }
+            ApiKey::DeleteRecords => {
+                answer(key, request, async |_, body| delete_records::handle(self, body).await).await
+            }
+            ApiKey::DescribeLogDirs => {
+                answer(key, request, async |_, body| describe_log_dirs::handle(self, body).await).await
+            }
+            ApiKey::DescribeProducers => {
+                answer(key, request, async |_, body| describe_producers::handle(self, body).await).await
+            }
+            ApiKey::DescribeTopicPartitions => {
+                answer(key, request, async |_, body| describe_topic_partitions::handle(self, &body)).await
+            }
+            ApiKey::ListConfigResources => {
+                answer(key, request, async |context, body| {
+                    list_config_resources::handle(self, context, &body)
+                })
+                .await
             }
             _ => Response::Close(format!("{} is not served", key.name())),
         }

@@ -6,21 +6,30 @@ mod api_versions;
 mod configs;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod dispatch;
 mod errors;
 mod fetch;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 mod request;
 mod response;
+#[cfg(test)]
+mod test_kit;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,6 +59,10 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// `fetch.max.bytes`: the most one fetch may ask for.
     pub fetch_max_bytes: usize,
+    /// `max.request.partition.size.limit`: the most partitions one answer describes.
+    pub request_partitions_max: usize,
+    /// `log.dirs`.
+    pub log_dirs: Vec<PathBuf>,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
     pub set_at_start: BTreeMap<String, String>,
     /// What topics have if nothing is set on them.

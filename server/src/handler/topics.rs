@@ -1,7 +1,7 @@
 //! What several handlers ask about topics and nodes.
 
 use ringmain_protocol::wire::Uuid;
-use ringmain_storage::types::TopicId;
+use ringmain_storage::types::{PartitionIndex, PartitionKey, TopicId};
 
 use crate::metadata::image::MetadataImage;
 
@@ -41,6 +41,13 @@ pub(super) fn topic_id(id: Uuid) -> TopicId {
 /// The log's id as the wire's.
 pub(super) fn uuid(id: TopicId) -> Uuid {
     Uuid::from_bytes(id.0)
+}
+
+/// What names a partition inside, if the metadata have it.
+pub(super) fn partition_key(image: &MetadataImage, topic: &str, index: i32) -> Option<PartitionKey> {
+    let topic = image.topic_by_name(topic)?;
+    let exists = usize::try_from(index).is_ok_and(|at| at < topic.partitions.len());
+    exists.then_some(PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) })
 }
 
 /// A broker as clients see it on one listener.

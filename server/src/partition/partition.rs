@@ -114,6 +114,21 @@ impl<I: Io> Partition<I> {
         LeaderEpoch(-1)
     }
 
+    /// Where `epoch` ended: the largest epoch known that is not above it, and its end offset. Our own epoch is known
+    /// from its beginning on, which the log only learns from the first batch.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let own = self.leader_epoch.get();
+        let latest = self.log.latest_epoch();
+        if epoch.0 < 0 || epoch > own {
+            return None;
+        }
+        if latest.is_none_or(|latest| latest < epoch) {
+            let known = if epoch == own { own } else { latest.unwrap_or(epoch) };
+            return Some((known, self.log.offsets().log_end_offset));
+        }
+        self.log.epoch_end_offset(epoch)
+    }
+
     /// Moves the high watermark to the durable offset: with one replica every durable record is on all
     /// in-sync replicas.
     pub fn advance_high_watermark(&self) {

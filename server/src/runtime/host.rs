@@ -28,6 +28,22 @@ pub fn check(log_dirs: &[PathBuf], advice: &mut Vec<String>) -> Result<(), Strin
     Ok(())
 }
 
+/// Room on a file system, as an ordinary user has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Its size.
+    pub total_bytes: u64,
+    /// What is free.
+    pub usable_bytes: u64,
+}
+
+/// The room where `path` lies; `None` if it cannot be told. The kernel answers from memory.
+pub fn space(path: &Path) -> Option<Space> {
+    let told = nix::sys::statvfs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(told.fragment_size());
+    Some(Space { total_bytes: bytes(told.blocks()), usable_bytes: bytes(told.blocks_available()) })
+}
+
 fn check_kernel() -> Result<(), String> {
     let name = nix::sys::utsname::uname()
         .map_err(|errno| format!("the kernel's version cannot be read: {errno}"))?;

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
 use bytes::{Bytes, BytesMut};
@@ -375,6 +375,16 @@ impl<I: Io> Log<I> {
     /// The newest leader epoch any batch carries.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         self.state.borrow().epochs.latest_epoch()
+    }
+
+    /// Looks at the producers the log remembers.
+    pub fn producers<R>(&self, look: impl FnOnce(&ProducerState) -> R) -> R {
+        look(&self.state.borrow().producers)
+    }
+
+    /// The log directory it lies in.
+    pub fn log_dir(&self) -> &Path {
+        &self.shared.config.log_dir
     }
 
     /// Settings now.
