@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::record::batch::TimestampType;
+use crate::types::ShardSlot;
 
 /// Limits and places of one store: one shard on one log directory.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// Where the partitions' folders and `ringmain.journal/` stand.
     pub log_dir: PathBuf,
+    /// Whose part of the directory this store is.
+    pub slot: ShardSlot,
     /// Length of one journal file. A frame never crosses files, so the largest batch must fit into one.
     pub journal_file_bytes: u64,
     /// Files the ring starts with, at least two: one is written while the other is emptied.
@@ -39,6 +42,7 @@ impl StoreConfig {
     pub fn new(log_dir: impl Into<PathBuf>) -> Self {
         Self {
             log_dir: log_dir.into(),
+            slot: ShardSlot::ALONE,
             journal_file_bytes: 32 << 20,
             journal_files: 2,
             journal_files_max: 16,

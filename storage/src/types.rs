@@ -44,3 +44,31 @@ pub struct PartitionKey {
     /// Which of its partitions.
     pub partition: PartitionIndex,
 }
+
+/// Which of the shards that share a log directory a store is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ShardSlot {
+    /// From 0.
+    pub index: u32,
+    /// How many shards there are, at least one.
+    pub count: u32,
+}
+
+impl ShardSlot {
+    /// The only shard.
+    pub const ALONE: Self = Self { index: 0, count: 1 };
+
+    /// Index of the shard that owns a partition's log, of `count`: a topic's partitions go round, and topics begin
+    /// at different shards. Part of the journal's format.
+    pub fn owner(key: PartitionKey, count: u32) -> u32 {
+        let id = u128::from_be_bytes(key.topic_id.0);
+        let start = id % u128::from(count.max(1));
+        let partition = u128::from(key.partition.0.unsigned_abs());
+        u32::try_from((start + partition) % u128::from(count.max(1))).unwrap_or(0)
+    }
+
+    /// Whether the partition's log is this shard's.
+    pub fn owns(self, key: PartitionKey) -> bool {
+        Self::owner(key, self.count) == self.index
+    }
+}

@@ -25,17 +25,29 @@ pub struct ReplayFrom {
     pub sequence: u64,
 }
 
+/// An entry as it was journalled.
+pub struct ReplayedEntry {
+    /// The start that wrote it.
+    pub epoch: u64,
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
 /// What replay found.
 #[derive(Default)]
 pub struct Replayed {
-    /// Entries in the order they were acknowledged, with their payload.
-    pub entries: Vec<(Descriptor, Bytes)>,
+    /// Entries in the order they were acknowledged.
+    pub entries: Vec<ReplayedEntry>,
     /// Frames followed.
     pub frames: u64,
-    /// Largest epoch of any file.
-    pub epoch_max: u64,
-    /// All journal files found.
-    pub files: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for ReplayedEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReplayedEntry({:?} of epoch {})", self.descriptor, self.epoch)
+    }
 }
 
 impl std::fmt::Debug for Replayed {
@@ -56,13 +68,10 @@ pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result
     let mut epochs: BTreeMap<u64, Vec<Loaded>> = BTreeMap::new();
     for name in io.list_directory(directory).await? {
         let Some(epoch) = epoch_of(&name) else { continue };
-        let path = directory.join(&name);
-        replayed.epoch_max = replayed.epoch_max.max(epoch);
-        replayed.files.push(path.clone());
         if epoch < from.epoch {
             continue;
         }
-        if let Some(loaded) = load(io, path, epoch).await? {
+        if let Some(loaded) = load(io, directory.join(&name), epoch).await? {
             epochs.entry(epoch).or_default().push(loaded);
         }
     }
@@ -73,7 +82,8 @@ pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result
     Ok(replayed)
 }
 
-fn epoch_of(name: &str) -> Option<u64> {
+/// The epoch in a journal file's name.
+pub(super) fn epoch_of(name: &str) -> Option<u64> {
     name.strip_suffix(".journal")?.split_once('-')?.0.parse().ok()
 }
 
@@ -200,7 +210,9 @@ fn take(file: &Loaded, position: usize, frame: &Frame, replayed: &mut Replayed) 
     let mut run_at = position + frame.payload_at;
     for descriptor in &frame.descriptors {
         let end = run_at + usize::try_from(descriptor.len).unwrap_or(0);
-        replayed.entries.push((*descriptor, file.bytes.slice(run_at..end)));
+        let payload = file.bytes.slice(run_at..end);
+        let epoch = frame.header.epoch;
+        replayed.entries.push(ReplayedEntry { epoch, descriptor: *descriptor, payload });
         run_at = end;
     }
 }

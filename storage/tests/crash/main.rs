@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod model;
+mod shards;
 mod workload;
 
 use std::cell::RefCell;
@@ -63,6 +64,8 @@ fn cut_and_recover(start: &SimWorld, expected: &Expected, life: Life, (step, cra
         again.cut_at_step(second);
         assert!(recover(&again, &expected, &context).is_none());
         let last = again.crash(crash + 2);
+        let mut expected = expected.clone();
+        expected.next_shard_count();
         recover(&last, &expected, &format!("{context}, recovery cut at {second}")).unwrap();
     }
 }
@@ -101,6 +104,20 @@ fn acknowledged_records_survive_a_cut_at_every_step() {
 }
 
 #[test]
+fn acknowledged_records_of_several_shards_survive_a_cut_at_every_step() {
+    for shard_count in [2, 3] {
+        let seed = 10 + u64::from(shard_count);
+        let expected = Expected::with_shards(shard_count);
+        let life = Life { seed, batches: 8, ..FIRST };
+        let whole = SimWorld::new(seed);
+        run(&whole, &expected, life).1.unwrap();
+        for step in 0..whole.steps() {
+            cut_and_recover(&SimWorld::new(seed), &expected, life, (step, 1));
+        }
+    }
+}
+
+#[test]
 fn what_a_restart_after_a_kill_serves_survives_a_power_cut() {
     let whole = SimWorld::new(6);
     run(&whole, &Expected::default(), FIRST).1.unwrap();
@@ -134,6 +151,11 @@ fn a_clean_stop_is_clean_and_survives_a_cut_at_every_step() {
     // The end of the life, where the stop is.
     for step in whole.steps() * 2 / 3..whole.steps() {
         cut_and_recover(&SimWorld::new(2), &Expected::default(), life, (step, 3));
+    }
+    let several = SimWorld::new(5);
+    run(&several, &Expected::with_shards(3), life).1.unwrap();
+    for step in several.steps() * 2 / 3..several.steps() {
+        cut_and_recover(&SimWorld::new(5), &Expected::with_shards(3), life, (step, 2));
     }
 }
 

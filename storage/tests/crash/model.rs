@@ -6,10 +6,11 @@ use std::fmt::Write;
 use bytes::{Bytes, BytesMut};
 use ringmain_storage::io::sim::SimIo;
 use ringmain_storage::log::Log;
-use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::batch;
 use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey, TimestampMs};
+
+use crate::shards::Shards;
 
 /// Whether a log must, may or must not be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,13 +61,26 @@ impl ExpectedLog {
 pub(crate) struct Expected {
     /// Every log ever asked for.
     pub(crate) logs: BTreeMap<PartitionKey, ExpectedLog>,
+    /// How often the store was opened: each time by another number of shards.
+    pub(crate) opens: u32,
 }
 
 impl Expected {
+    /// Nothing yet, and the first store has `shard_count` shards, of 1 to 3.
+    pub(crate) fn with_shards(shard_count: u32) -> Self {
+        Self { opens: shard_count - 1, ..Self::default() }
+    }
+
+    /// How many shards the next start has.
+    pub(crate) fn next_shard_count(&mut self) -> u32 {
+        self.opens += 1;
+        (self.opens - 1) % 3 + 1
+    }
+
     /// Checks a store that has just been opened: every acknowledged batch is there, once, in order, at its
     /// offset, with its bytes; nothing stands there that was not sent. What was found is from now on
     /// acknowledged, since readers may have seen it.
-    pub(crate) async fn check(&mut self, manager: &LogManager<SimIo>) -> Result<(), String> {
+    pub(crate) async fn check(&mut self, manager: &Shards) -> Result<(), String> {
         for key in manager.keys() {
             if !self.logs.contains_key(&key) {
                 return Err(format!("{key:?} was never made"));
@@ -88,7 +102,7 @@ impl Expected {
     }
 
     /// Checks that what was promised is still what the running store serves.
-    pub(crate) async fn check_running(&self, manager: &LogManager<SimIo>) -> Result<(), String> {
+    pub(crate) async fn check_running(&self, manager: &Shards) -> Result<(), String> {
         self.clone().check(manager).await
     }
 }

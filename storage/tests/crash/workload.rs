@@ -11,7 +11,7 @@ use ringmain_storage::config::{LogConfig, StoreConfig};
 use ringmain_storage::io::Io;
 use ringmain_storage::io::sim::{Random, SimIo};
 use ringmain_storage::log::Log;
-use ringmain_storage::manager::{LogManager, RecoveryReport};
+use ringmain_storage::manager::RecoveryReport;
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::validate::ProducerBatch;
@@ -20,6 +20,7 @@ use ringmain_storage::types::{
 };
 
 use crate::model::{Existence, Expected, ExpectedLog, SentBatch};
+use crate::shards::Shards;
 
 /// What a run shares with the outside, which outlives a power cut.
 pub(crate) type Shared = Rc<RefCell<Expected>>;
@@ -65,13 +66,9 @@ fn small_log() -> LogConfig {
 }
 
 /// Opens the store and checks it.
-pub(crate) async fn open(
-    io: SimIo,
-    expected: &Shared,
-) -> Result<(Rc<LogManager<SimIo>>, RecoveryReport), String> {
-    let (manager, report) =
-        LogManager::open(io, small_store()).await.map_err(|error| format!("open: {error}"))?;
+pub(crate) async fn open(io: SimIo, expected: &Shared) -> Result<(Rc<Shards>, RecoveryReport), String> {
     let mut model = expected.borrow().clone();
+    let (manager, report) = Shards::open(io, small_store(), model.next_shard_count()).await?;
     model.check(&manager).await?;
     *expected.borrow_mut() = model;
     Ok((manager, report))
@@ -105,12 +102,7 @@ pub(crate) async fn live(io: SimIo, expected: Shared, life: Life) -> Result<(), 
 }
 
 /// Logs that are made, written to and removed, one after another under one name; the last one stays.
-async fn passing_logs(
-    manager: &Rc<LogManager<SimIo>>,
-    io: &SimIo,
-    expected: &Shared,
-    life: Life,
-) -> Result<(), String> {
+async fn passing_logs(manager: &Rc<Shards>, io: &SimIo, expected: &Shared, life: Life) -> Result<(), String> {
     // What a cut left of the life before.
     for key in manager.keys() {
         if key.topic_id.0[0] >= 10 && key.topic_id.0[0] % 3 != 0 {
@@ -137,19 +129,14 @@ async fn passing_logs(
     Ok(())
 }
 
-async fn delete(manager: &LogManager<SimIo>, expected: &Shared, key: PartitionKey) -> Result<(), String> {
+async fn delete(manager: &Shards, expected: &Shared, key: PartitionKey) -> Result<(), String> {
     set_existence(expected, key, Existence::Deleting);
     manager.delete_log(key).await.map_err(|error| format!("delete: {error}"))?;
     set_existence(expected, key, Existence::Gone);
     Ok(())
 }
 
-async fn create(
-    manager: &LogManager<SimIo>,
-    expected: &Shared,
-    key: PartitionKey,
-    topic: &str,
-) -> Result<(), String> {
+async fn create(manager: &Shards, expected: &Shared, key: PartitionKey, topic: &str) -> Result<(), String> {
     let new = ExpectedLog { existence: Existence::Creating, sent: Vec::new(), acknowledged_end: 0 };
     let known = expected.borrow().logs.get(&key).is_some_and(|log| log.existence == Existence::There);
     if !known {
@@ -172,7 +159,7 @@ fn key(topic: u8, partition: i32) -> PartitionKey {
 
 struct Producer {
     io: SimIo,
-    manager: Rc<LogManager<SimIo>>,
+    manager: Rc<Shards>,
     expected: Shared,
     life: Life,
 }

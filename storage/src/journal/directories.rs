@@ -1,0 +1,170 @@
+//! The journals of one log directory. Each shard has one, `ringmain.journal/<shard>-of-<shards>/`, so that a start
+//! with another number of shards finds what every earlier one left.
+//!
+//! A start goes in three steps: [`survey`] finds the journals and the epoch that comes next, once for all shards;
+//! each shard opens its logs from them and makes what it took durable in its own new journal; then, when all
+//! shards have, [`settle`] says so in `ringmain.journal/settled` and removes the old ones. What is older than
+//! the settled epoch is dead, whatever a crash leaves of it.
+//!
+//! Layout of `settled`, little-endian: `RMST`, version u32, epoch u64, CRC32C of all before it u32.
+//! Which shard owns a log (`ShardSlot::owns`) is part of the format: a journal of as many shards as now is
+//! read by its own shard only.
+#![deny(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, BufMut};
+
+use super::replay::epoch_of;
+use crate::checkpoint;
+use crate::error::OpenError;
+use crate::io::{Io, IoError};
+use crate::types::ShardSlot;
+
+/// The journals' folder in the log directory.
+pub const JOURNAL_FOLDER: &str = "ringmain.journal";
+/// Name of the file that says which epochs are dead.
+const SETTLED_FILE: &str = "settled";
+const SETTLED_MAGIC: &[u8; 4] = b"RMST";
+const SETTLED_VERSION: u32 = 1;
+const SETTLED_BYTES: usize = 20;
+
+/// A folder with a journal in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalPlace {
+    /// The folder.
+    pub path: PathBuf,
+    /// Whose it is; `None` for files that stand in `ringmain.journal` itself, as the first builds wrote them.
+    pub slot: Option<ShardSlot>,
+}
+
+/// What a start found, the same for all shards of a log directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Survey {
+    /// The epoch of this start, above all that were.
+    pub epoch: u64,
+    /// Epochs below it are dead.
+    pub settled: u64,
+    /// Folders that hold something.
+    pub places: Vec<JournalPlace>,
+}
+
+/// The folder of all journals of a log directory.
+pub fn root(log_dir: &Path) -> PathBuf {
+    log_dir.join(JOURNAL_FOLDER)
+}
+
+/// The folder of one shard's journal.
+pub fn place(log_dir: &Path, slot: ShardSlot) -> PathBuf {
+    root(log_dir).join(format!("{}-of-{}", slot.index, slot.count))
+}
+
+fn parse_place(name: &str) -> Option<ShardSlot> {
+    let (index, count) = name.split_once("-of-")?;
+    let slot = ShardSlot { index: index.parse().ok()?, count: count.parse().ok()? };
+    (slot.index < slot.count).then_some(slot)
+}
+
+/// Looks what journals there are. Changes nothing but that the folder is made.
+pub async fn survey<I: Io>(io: &I, log_dir: &Path) -> Result<Survey, OpenError> {
+    let root = root(log_dir);
+    io.create_directory(&root).await?;
+    let settled = read_settled(io, root.join(SETTLED_FILE)).await?;
+    let mut found = Survey { epoch: settled, settled, places: Vec::new() };
+    let names = io.list_directory(&root).await?;
+    let folders = names.iter().filter_map(|name| Some((root.join(name), Some(parse_place(name)?))));
+    for (path, slot) in folders.chain([(root.clone(), None)]) {
+        let files = io.list_directory(&path).await?;
+        let epochs = files.iter().filter_map(|name| epoch_of(name));
+        found.epoch = epochs.max().map_or(found.epoch, |epoch| epoch.max(found.epoch));
+        if files.iter().any(|name| name == checkpoint::FILE_NAME || epoch_of(name).is_some()) {
+            found.places.push(JournalPlace { path, slot });
+        }
+    }
+    found.epoch += 1;
+    Ok(found)
+}
+
+/// Declares every epoch below this start's dead and removes what is left of them. Call it when all shards have
+/// opened, before the first acknowledgement.
+pub async fn settle<I: Io>(io: &I, log_dir: &Path, survey: &Survey, shard_count: u32) -> Result<(), IoError> {
+    let root = root(log_dir);
+    io.replace_file(&root.join(SETTLED_FILE), write_settled(survey.epoch)).await?;
+    for place in &survey.places {
+        match place.slot {
+            Some(slot) if slot.count != shard_count => io.remove_directory(&place.path).await?,
+            slot => {
+                for name in io.list_directory(&place.path).await? {
+                    let dead = epoch_of(&name).is_some_and(|epoch| epoch < survey.epoch)
+                        || slot.is_none() && name == checkpoint::FILE_NAME;
+                    if dead {
+                        io.remove_file(&place.path.join(name)).await?;
+                    }
+                }
+                io.sync_directory(&place.path).await?;
+            }
+        }
+    }
+    io.sync_directory(&root).await
+}
+
+/// After a clean stop of all shards: no journal is needed any more. `epoch` is the one that ends.
+pub async fn remove_all<I: Io>(io: &I, log_dir: &Path, epoch: u64) -> Result<(), IoError> {
+    let root = root(log_dir);
+    // A power cut may keep any of the files: this one says that none of them counts, and goes last.
+    io.replace_file(&root.join(SETTLED_FILE), write_settled(epoch + 1)).await?;
+    for name in io.list_directory(&root).await? {
+        if parse_place(&name).is_some() {
+            io.remove_directory(&root.join(name)).await?;
+        }
+    }
+    io.sync_directory(&root).await?;
+    io.remove_directory(&root).await
+}
+
+fn write_settled(epoch: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(SETTLED_BYTES);
+    out.put_slice(SETTLED_MAGIC);
+    out.put_u32_le(SETTLED_VERSION);
+    out.put_u64_le(epoch);
+    out.put_u32_le(crc32c::crc32c(&out));
+    out
+}
+
+/// The settled epoch; 0 if nothing ever was.
+async fn read_settled<I: Io>(io: &I, path: PathBuf) -> Result<u64, OpenError> {
+    let file = match io.read_file(&path, SETTLED_BYTES).await {
+        Ok(file) => file,
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let damaged = |what: &str| OpenError::Damaged { path: path.clone(), what: what.to_owned() };
+    let mut content = file.strip_prefix(SETTLED_MAGIC).ok_or_else(|| damaged("not a settled epoch"))?;
+    let version = content.try_get_u32_le().map_err(|_| damaged("too short"))?;
+    if version != SETTLED_VERSION {
+        return Err(OpenError::UnknownVersion { path, version });
+    }
+    let epoch = content.try_get_u64_le().map_err(|_| damaged("too short"))?;
+    let checked = file.split_last_chunk::<4>();
+    let whole = checked.is_some_and(|(before, sum)| crc32c::crc32c(before) == u32::from_le_bytes(*sum));
+    if whole { Ok(epoch) } else { Err(damaged("checksum")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_place, write_settled};
+    use crate::types::ShardSlot;
+
+    #[test]
+    fn folders_are_named_after_shards() {
+        assert_eq!(parse_place("1-of-3"), Some(ShardSlot { index: 1, count: 3 }));
+        for wrong in ["3-of-3", "1-of-", "-of-2", "settled", "checkpoint", "0001-0001.journal"] {
+            assert_eq!(parse_place(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_settled_file_has_the_size_that_is_read() {
+        assert_eq!(write_settled(7).len(), super::SETTLED_BYTES);
+    }
+}
