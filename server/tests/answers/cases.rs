@@ -1,0 +1,31 @@
+//! Which case is whose. A case is the request about a topic, the one about nothing, and where the answer has
+//! its error.
+
+use ringmain_protocol::ApiKey;
+
+use crate::asker::Asker;
+use crate::{cluster, records, topics};
+
+/// Asks the API of `asker`.
+pub(crate) fn ask(asker: &mut Asker<'_>) {
+    match asker.key {
+        ApiKey::Produce => records::produce(asker),
+        ApiKey::Fetch => records::fetch(asker),
+        ApiKey::ListOffsets => records::list_offsets(asker),
+        ApiKey::InitProducerId => records::init_producer_id(asker),
+        ApiKey::OffsetForLeaderEpoch => records::offset_for_leader_epoch(asker),
+        ApiKey::DeleteRecords => records::delete_records(asker),
+        ApiKey::DescribeProducers => records::describe_producers(asker),
+        ApiKey::Metadata => topics::metadata(asker),
+        ApiKey::CreateTopics => topics::create_topics(asker),
+        ApiKey::DeleteTopics => topics::delete_topics(asker),
+        ApiKey::CreatePartitions => topics::create_partitions(asker),
+        ApiKey::DescribeTopicPartitions => topics::describe_topic_partitions(asker),
+        ApiKey::ApiVersions => cluster::api_versions(asker),
+        ApiKey::DescribeCluster => cluster::describe_cluster(asker),
+        ApiKey::DescribeConfigs => cluster::describe_configs(asker),
+        ApiKey::DescribeLogDirs => cluster::describe_log_dirs(asker),
+        ApiKey::ListConfigResources => cluster::list_config_resources(asker),
+        key => panic!("{} is served and has no case here", key.name()),
+    }
+}
