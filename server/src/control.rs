@@ -41,6 +41,8 @@ pub struct ControlConfig {
     pub num_partitions: i32,
     /// Replicas of a topic whose creator does not say.
     pub default_replication_factor: i16,
+    /// Bytes of metadata log after which a snapshot is due.
+    pub snapshot_log_bytes: u64,
 }
 
 /// Why the control plane could not start. Each names a file and what is wrong with it.

@@ -83,6 +83,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         cluster_id: config.cluster_id.clone(),
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
+        snapshot_log_bytes: config.metadata_snapshot_log_bytes,
     })
     .map_err(|error| error.to_string())?;
 

@@ -43,6 +43,8 @@ pub struct BrokerConfig {
     pub num_partitions: i32,
     /// `default.replication.factor`.
     pub default_replication_factor: i16,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub metadata_snapshot_log_bytes: u64,
     /// What topics have if nothing is set on them.
     pub topic_defaults: TopicSettings,
     /// Limits of connections.
@@ -109,6 +111,9 @@ impl BrokerConfig {
                 resolved.integer("default.replication.factor").unwrap_or(1),
             )
             .unwrap_or(1),
+            metadata_snapshot_log_bytes: count_u64(
+                resolved.integer("metadata.log.max.record.bytes.between.snapshots"),
+            ),
             topic_defaults,
             net: NetLimits {
                 request_bytes_max: count(resolved.integer("socket.request.max.bytes")),

@@ -64,6 +64,13 @@ pub const KEYS: &[Key] = &[
         "Let a replica lead that may miss acknowledged records.",
     )
     .dynamic(),
+    Key::new(
+        "metadata.log.max.record.bytes.between.snapshots",
+        Kind::Long(1, i64::MAX),
+        Some("20971520"),
+        "Bytes of metadata log after which a snapshot takes their place; more if the snapshot itself is large.",
+    )
+    .unit(Unit::Bytes),
     // Network.
     Key::new(
         "socket.request.max.bytes",

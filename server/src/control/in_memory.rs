@@ -94,6 +94,7 @@ pub(crate) fn in_memory() -> InMemory<impl Future<Output = ()> + 'static> {
         cluster_id: None,
         num_partitions: 1,
         default_replication_factor: 1,
+        snapshot_log_bytes: u64::MAX,
     };
     let service = Service::new(&config, Box::new(MemoryLog(11)), image, Vec::new(), Arc::clone(&store));
     let (requests, waiting) = mpsc::channel(super::REQUESTS_WAITING_MAX);

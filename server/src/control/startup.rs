@@ -12,7 +12,7 @@ use crate::metadata::directory::{self, METADATA_FOLDER, MetaProperties};
 use crate::metadata::image::{BrokerImage, ControllerImage, Endpoint, FeatureRange, Id, MetadataImage};
 use crate::metadata::image_records::{METADATA_VERSION, broker_record, controller_record};
 use crate::metadata::loader::Loader;
-use crate::metadata::log::{LocalLog, MetadataLog, SNAPSHOT_LOG_BYTES};
+use crate::metadata::log::{LocalLog, MetadataLog};
 use ringmain_protocol::metadata::{AbortTransactionRecord, BrokerRegistrationChangeRecord, MetadataRecord};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(super) fn start(config: &ControlConfig, now_ms: i64) -> Result<Started, Star
     };
     let folder = first.join(METADATA_FOLDER);
     let mut loader = Loader::new(cluster_id);
-    let mut log = LocalLog::open(&folder, &mut loader, SNAPSHOT_LOG_BYTES)?;
+    let mut log = LocalLog::open(&folder, &mut loader, config.snapshot_log_bytes)?;
     if log.torn_bytes() > 0 {
         tracing::warn!(
             bytes = log.torn_bytes(),

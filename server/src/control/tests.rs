@@ -27,6 +27,7 @@ fn config(directory: &Path) -> ControlConfig {
         cluster_id: None,
         num_partitions: 3,
         default_replication_factor: 1,
+        snapshot_log_bytes: 64 << 10,
     }
 }
 
@@ -187,7 +188,7 @@ fn a_snapshot_and_the_log_after_it_give_the_same_image() {
     let client = running.client();
     // Enough topics that snapshots become due more than once, so that old segments go too.
     for round in 0..7 {
-        let specs = (0..100).map(|at| topic(&format!("t-{round}-{at}"), 100)).collect();
+        let specs = (0..10).map(|at| topic(&format!("t-{round}-{at}"), 100)).collect();
         assert!(block_on(client.create_topics(specs, false)).iter().all(Result::is_ok));
     }
     let image = running.image();

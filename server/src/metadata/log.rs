@@ -66,8 +66,6 @@ pub enum LogError {
     Failed,
 }
 
-/// A snapshot is due after this many bytes of log: reading them takes milliseconds.
-pub const SNAPSHOT_LOG_BYTES: u64 = 4 << 20;
 /// Snapshots that are kept.
 const SNAPSHOTS_KEPT: usize = 2;
 /// Files that Apache keeps beside a segment.

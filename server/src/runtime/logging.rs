@@ -1,5 +1,7 @@
 //! Logs go to standard error: standard output belongs to the commands.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so.
@@ -9,6 +11,7 @@ pub fn start(filter: &str) -> Result<(), String> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init()
         .map_err(|error| error.to_string())
