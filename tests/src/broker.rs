@@ -18,7 +18,7 @@ pub const POLLS_MAX: u32 = 600;
 
 /// The binary under test: `RINGMAIN_BIN`, else the release build.
 pub fn binary() -> PathBuf {
-    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/ringmain");
+    let built = || crate::crate_root().join("../target/release/ringmain");
     env::var_os("RINGMAIN_BIN").map_or_else(built, PathBuf::from)
 }
 

@@ -8,3 +8,9 @@ pub mod checker;
 pub mod client;
 pub mod dice;
 pub mod wire;
+
+/// The folder of this crate, as cargo says when it runs a test: a build that was copied here with its
+/// tree may have been compiled elsewhere.
+pub fn crate_root() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}

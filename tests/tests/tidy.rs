@@ -119,7 +119,7 @@ impl Source {
 }
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    ringmain_tests::crate_root().parent().unwrap().to_owned()
 }
 
 fn sources() -> Vec<Source> {

@@ -47,14 +47,17 @@ impl Shards {
         &self.managers[usize::try_from(ShardSlot::owner(key, count)).unwrap()]
     }
 
+    /// The log of a partition, on the shard that owns it.
     pub(crate) fn log(&self, key: PartitionKey) -> Option<Rc<Log<SimIo>>> {
         self.of(key).log(key)
     }
 
+    /// Partitions of all shards.
     pub(crate) fn keys(&self) -> Vec<PartitionKey> {
         self.managers.iter().flat_map(|manager| manager.keys()).collect()
     }
 
+    /// Makes a log on the shard that owns the partition.
     pub(crate) async fn create_log(
         &self,
         key: PartitionKey,
@@ -64,6 +67,7 @@ impl Shards {
         self.of(key).create_log(key, topic, config).await
     }
 
+    /// Deletes a log on the shard that owns the partition.
     pub(crate) async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
         self.of(key).delete_log(key).await
     }
