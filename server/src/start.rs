@@ -134,7 +134,6 @@ fn settings(config: &BrokerConfig) -> Settings {
         request_partitions_max: config.request_partitions_max,
         log_dirs: config.log_dirs.clone(),
         set_at_start: config.set_at_start.clone(),
-        topic_defaults: config.topic_defaults.clone(),
     }
 }
 

@@ -5,8 +5,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringmain_storage::config::{LogConfig, StoreConfig, TimestampType};
+use ringmain_storage::config::StoreConfig;
 
+use super::layers::Layers;
 use super::resolve::{ConfigError, Resolved};
 use crate::net::NetLimits;
 use crate::partition::TopicSettings;
@@ -91,7 +92,9 @@ impl BrokerConfig {
             None => quarter,
             set => count(set),
         };
-        let topic_defaults = topic_defaults(resolved);
+        let set_at_start = resolved.set_at_start();
+        let topic_defaults =
+            TopicSettings::of_broker(&Layers { own: None, all: None, at_start: &set_at_start });
         if topic_defaults.log.max_message_bytes as u64 + 65_536 > store.journal_file_bytes {
             return Err(resolved.refuse(
                 "message.max.bytes",
@@ -128,7 +131,7 @@ impl BrokerConfig {
                 resolved.integer("log.retention.check.interval.ms"),
             )),
             log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
-            set_at_start: resolved.set_at_start(),
+            set_at_start,
         })
     }
 }
@@ -154,37 +157,6 @@ fn count(value: Option<i64>) -> usize {
 
 fn count_u64(value: Option<i64>) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
-}
-
-fn topic_defaults(resolved: &Resolved) -> TopicSettings {
-    let ms = |value: i64, unit: i64| if value < 0 { -1 } else { value.saturating_mul(unit) };
-    let retention_ms = resolved
-        .integer("log.retention.ms")
-        .or_else(|| resolved.integer("log.retention.minutes").map(|minutes| ms(minutes, 60_000)))
-        .unwrap_or_else(|| ms(resolved.integer("log.retention.hours").unwrap_or(168), 3_600_000));
-    let policies = resolved.list("log.cleanup.policy");
-    TopicSettings {
-        log: LogConfig {
-            segment_bytes: count_u64(resolved.integer("log.segment.bytes")),
-            segment_ms: resolved
-                .integer("log.roll.ms")
-                .unwrap_or_else(|| ms(resolved.integer("log.roll.hours").unwrap_or(168), 3_600_000)),
-            index_interval_bytes: count_u64(resolved.integer("log.index.interval.bytes")),
-            retention_ms,
-            retention_bytes: resolved.integer("log.retention.bytes").unwrap_or(-1),
-            max_message_bytes: count(resolved.integer("message.max.bytes")),
-            timestamp_type: match resolved.text("log.message.timestamp.type") {
-                Some("LogAppendTime") => TimestampType::LogAppendTime,
-                _ => TimestampType::CreateTime,
-            },
-            cleanup_delete: policies.contains(&"delete"),
-            producer_id_expiration_ms: resolved.integer("producer.id.expiration.ms").unwrap_or(86_400_000),
-        },
-        compacted: policies.contains(&"compact"),
-        zstd: resolved.text("compression.type") == Some("zstd"),
-        timestamp_before_max_ms: resolved.integer("log.message.timestamp.before.max.ms").unwrap_or(i64::MAX),
-        timestamp_after_max_ms: resolved.integer("log.message.timestamp.after.max.ms").unwrap_or(3_600_000),
-    }
 }
 
 /// Name, host and port of `NAME://HOST:PORT`; the host without brackets, empty for every address.
@@ -233,7 +205,7 @@ mod tests {
         assert_eq!(config.listen[0], (SocketAddr::from(([127, 0, 0, 1], 9092)), true));
         assert!(!config.listen[1].1, "::1 may be missing");
         assert_eq!((config.advertised.host.as_str(), config.advertised.port), ("127.0.0.1", 9092));
-        assert_eq!(config.topic_defaults.log, LogConfig::default());
+        assert_eq!(config.topic_defaults, TopicSettings::default());
         assert!(config.auto_create_topics);
         assert_eq!(config.store.tail_cache_bytes, 1 << 30);
     }

@@ -41,15 +41,13 @@ pub const KEYS: &[Key] = &[
         "The cluster's id, used when the directory is formatted. Not set: a random one.",
     ),
     Key::new("auto.create.topics.enable", Kind::Bool, Some("true"), "Create a topic when it is first used."),
-    Key::new("num.partitions", Kind::Int(1, 100_000), Some("1"), "Partitions of a topic created without a number.")
-        .dynamic(),
+    Key::new("num.partitions", Kind::Int(1, 100_000), Some("1"), "Partitions of a topic created without a number."),
     Key::new(
         "default.replication.factor",
         Kind::Short(1, 32767),
         Some("1"),
         "Replicas of a topic created without a number.",
-    )
-    .dynamic(),
+    ),
     Key::new(
         "min.insync.replicas",
         Kind::Int(1, INT_MAX),
@@ -127,6 +125,12 @@ pub const KEYS: &[Key] = &[
         "The codec records are kept in; `producer` keeps what the producer sent.",
     )
     .dynamic(),
+    Key::new("compression.gzip.level", Kind::Int(-1, 9), Some("-1"), "Level of gzip if compression.type is gzip.")
+        .dynamic(),
+    Key::new("compression.lz4.level", Kind::Int(1, 17), Some("9"), "Level of lz4 if compression.type is lz4.")
+        .dynamic(),
+    Key::new("compression.zstd.level", Kind::Int(-131_072, 22), Some("3"), "Level of zstd if compression.type is zstd.")
+        .dynamic(),
     Key::new("log.segment.bytes", Kind::Int(1_048_576, INT_MAX), Some("1073741824"), "Size at which a segment is closed.")
         .unit(Unit::Bytes)
         .dynamic(),

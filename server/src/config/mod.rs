@@ -1,8 +1,9 @@
-//! Configuration: one table of keys ([`broker_keys`], [`topic_keys`], in the terms of [`table`]), where values come from ([`resolve`]), and what the broker
-//! makes of them ([`broker`]).
+//! Configuration: one table of keys ([`broker_keys`], [`topic_keys`], in the terms of [`table`]), where values come from
+//! ([`resolve`] at the start, [`layers`] while the broker runs), and what the broker makes of them ([`broker`]).
 
 pub mod broker;
 pub mod broker_keys;
+pub mod layers;
 pub mod properties;
 pub mod resolve;
 pub mod table;

@@ -141,7 +141,12 @@ impl Key {
                 }
             }
             Kind::ListOf(words) => {
-                let items = split_list(text);
+                let mut items: Vec<String> = Vec::new();
+                for item in split_list(text) {
+                    if !items.contains(&item) {
+                        items.push(item);
+                    }
+                }
                 match items.iter().find(|item| !words.contains(&item.as_str())) {
                     None => Ok(items.join(",")),
                     Some(item) => Err(wrong(format!("`{item}` is none of the values this key knows"))),
@@ -365,7 +370,7 @@ mod tests {
     #[test]
     fn a_list_of_words_names_the_word_it_does_not_know() {
         let key = Key::new("cleanup.policy", Kind::ListOf(&["compact", "delete"]), Some("delete"), "");
-        assert_eq!(key.check("compact , delete").as_deref(), Ok("compact,delete"));
+        assert_eq!(key.check("compact , delete,compact").as_deref(), Ok("compact,delete"));
         assert!(key.check("delete,burn").unwrap_err().why.contains("`burn`"));
     }
 

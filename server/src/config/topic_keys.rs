@@ -1,6 +1,9 @@
 //! A topic's keys, each with the broker's key that gives its default (Kafka's `LogConfig` and
 //! `ServerTopicConfigSynonyms`). Values are kept as given; what has no effect yet says so.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::table::{Key, Kind, Unit};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -22,14 +25,16 @@ pub const KEYS: &[Key] = &[
         Some("-1"),
         "Level of gzip if compression.type is gzip.",
     )
-    .dynamic(),
+    .dynamic()
+    .synonym("compression.gzip.level"),
     Key::new(
         "compression.lz4.level",
         Kind::Int(1, 17),
         Some("9"),
         "Level of lz4 if compression.type is lz4.",
     )
-    .dynamic(),
+    .dynamic()
+    .synonym("compression.lz4.level"),
     Key::new(
         "compression.type",
         Kind::Choice(COMPRESSION),
@@ -44,7 +49,8 @@ pub const KEYS: &[Key] = &[
         Some("3"),
         "Level of zstd if compression.type is zstd.",
     )
-    .dynamic(),
+    .dynamic()
+    .synonym("compression.zstd.level"),
     Key::new(
         "delete.retention.ms",
         Kind::Long(0, i64::MAX),
@@ -81,6 +87,13 @@ pub const KEYS: &[Key] = &[
     .dynamic()
     .synonym("log.flush.interval.ms"),
     Key::new(
+        "follower.replication.throttled.replicas",
+        Kind::List,
+        Some(""),
+        "Kept for Kafka's tools; one node replicates nothing.",
+    )
+    .dynamic(),
+    Key::new(
         "index.interval.bytes",
         Kind::Int(0, INT_MAX),
         Some("4096"),
@@ -89,6 +102,29 @@ pub const KEYS: &[Key] = &[
     .unit(Unit::Bytes)
     .dynamic()
     .synonym("log.index.interval.bytes"),
+    Key::new(
+        "leader.replication.throttled.replicas",
+        Kind::List,
+        Some(""),
+        "Kept for Kafka's tools; one node replicates nothing.",
+    )
+    .dynamic(),
+    Key::new(
+        "local.retention.bytes",
+        Kind::Long(-2, i64::MAX),
+        Some("-2"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new(
+        "local.retention.ms",
+        Kind::Long(-2, i64::MAX),
+        Some("-2"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
     Key::new(
         "max.compaction.lag.ms",
         Kind::Long(1, i64::MAX),
@@ -167,6 +203,27 @@ pub const KEYS: &[Key] = &[
     .dynamic()
     .synonym("log.preallocate"),
     Key::new(
+        "remote.log.copy.disable",
+        Kind::Bool,
+        Some("false"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .dynamic(),
+    Key::new(
+        "remote.log.delete.on.disable",
+        Kind::Bool,
+        Some("false"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .dynamic(),
+    Key::new(
+        "remote.storage.enable",
+        Kind::Bool,
+        Some("false"),
+        "Tiered storage is not built: only false is taken.",
+    )
+    .dynamic(),
+    Key::new(
         "retention.bytes",
         Kind::Long(-1, i64::MAX),
         Some("-1"),
@@ -232,5 +289,44 @@ pub fn find(name: &str) -> Option<&'static Key> {
 /// Checks one setting of a topic and gives the value in its one spelling; the error is for the client.
 pub fn check(name: &str, value: &str) -> Result<String, String> {
     let key = find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-    key.check(value).map_err(|wrong| wrong.to_string())
+    let value = key.check(value).map_err(|wrong| wrong.to_string())?;
+    if name == "remote.storage.enable" && value == "true" {
+        return Err("remote.storage.enable cannot be true: there is no tiered storage".to_owned());
+    }
+    Ok(value)
+}
+
+/// Checks what only several settings of a topic together can be wrong about (`LogConfig.validateValues`).
+pub fn check_together(set: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), String> {
+    let value = |name: &str| {
+        let text = set.get(name).map(|value| &**value).or_else(|| find(name)?.default);
+        text.and_then(|text| text.parse::<i64>().ok())
+    };
+    let (least, most) = (value("min.compaction.lag.ms"), value("max.compaction.lag.ms"));
+    if least > most {
+        return Err("min.compaction.lag.ms cannot be above max.compaction.lag.ms".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_contradict_each_other_are_refused_together() {
+        let set = |least: &str, most: &str| {
+            let pairs = [("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)];
+            check_together(&pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        };
+        assert_eq!(set("5", "5"), Ok(()));
+        assert!(set("6", "5").is_err());
+        assert_eq!(check_together(&BTreeMap::new()), Ok(()));
+    }
+
+    #[test]
+    fn tiered_storage_cannot_be_switched_on() {
+        assert_eq!(check("remote.storage.enable", "FALSE").as_deref(), Ok("false"));
+        assert!(check("remote.storage.enable", "true").is_err());
+    }
 }

@@ -3,12 +3,13 @@
 
 use super::client::Request;
 use super::{ControlConfig, now_ms};
+use crate::config::topic_keys;
 use crate::metadata::batch::NewBatch;
 use crate::metadata::control_record::ControlRecord;
 use crate::metadata::controller::{Context, Outcome, configs, partitions, producer_ids, topics};
 use crate::metadata::delta::{MetadataDelta, Touched};
 use crate::metadata::error::{ControllerError, ErrorCode};
-use crate::metadata::image::{ConfigResource, MetadataImage};
+use crate::metadata::image::{ConfigMap, ConfigResource, MetadataImage};
 use crate::metadata::image_records::{METADATA_VERSION, records_of};
 use crate::metadata::log::MetadataLog;
 use crate::metadata::request::{Answers, ImageUpdate};
@@ -174,7 +175,7 @@ impl Service {
                 self.take(outcome, reply, failed_list, working, group);
             }
             Request::AlterConfigs(specs, validate_only, reply) => {
-                let outcome = only_checked(configs::alter(working, &specs), validate_only);
+                let outcome = only_checked(configs::alter(working, &specs, &check_together), validate_only);
                 self.take(outcome, reply, failed_list, working, group);
             }
             Request::AllocateProducerIds(reply) => {
@@ -240,6 +241,14 @@ impl Service {
             Err(error) => tracing::error!(%error, "metadata snapshot failed; the log is kept"),
         }
     }
+}
+
+/// What several settings of a resource together can be wrong about.
+fn check_together(resource: &ConfigResource, set: &ConfigMap) -> Result<(), ControllerError> {
+    if resource.kind != ConfigResource::TOPIC {
+        return Ok(());
+    }
+    topic_keys::check_together(set).map_err(|why| ControllerError::new(ErrorCode::InvalidConfig, why))
 }
 
 /// An outcome without its records if nothing is to be changed.

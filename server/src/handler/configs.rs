@@ -2,12 +2,10 @@
 //! stands behind it (`ConfigHelper`, `DynamicBrokerConfig`). Layers, strongest first: set on the topic or the broker
 //! (records), set for all brokers (records), set when the broker was started, the default.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use ringmain_storage::io::Io;
 
 use super::Broker;
+use crate::config::layers::{Layer, Layers, Set};
 use crate::config::table::{Key, Scope};
 use crate::config::{broker_keys, topic_keys};
 use crate::metadata::image::{ConfigResource, MetadataImage};
@@ -35,13 +33,24 @@ impl Source {
     }
 }
 
+impl From<Layer> for Source {
+    fn from(layer: Layer) -> Self {
+        match layer {
+            Layer::Own => Self::DynamicBroker,
+            Layer::All => Self::DynamicDefaultBroker,
+            Layer::Start => Self::StaticBroker,
+            Layer::Default => Self::Default,
+        }
+    }
+}
+
 /// One layer that has a value for a key: the name it has there, the value, and which layer it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Synonym {
     /// The key's name in that layer: the broker's for a topic's default.
     pub(super) name: String,
-    /// The value; `None` is Kafka's null.
-    pub(super) value: Option<String>,
+    /// The value.
+    pub(super) value: String,
     /// The layer.
     pub(super) source: Source,
 }
@@ -50,98 +59,72 @@ pub(super) struct Synonym {
 pub(super) struct Entry {
     /// What the table says of it.
     pub(super) key: &'static Key,
-    /// Layers with a value, the one that holds first; never empty.
+    /// The value that holds; `None` is Kafka's null.
+    pub(super) value: Option<String>,
+    /// Layers with a value, the strongest first. A value made of other keys (`log.retention.hours`) has none.
     pub(super) synonyms: Vec<Synonym>,
+    /// Whether it changes only at a start.
+    pub(super) read_only: bool,
 }
 
 impl Entry {
-    /// The value that holds.
-    pub(super) fn value(&self) -> Option<&str> {
-        self.synonyms.first().and_then(|synonym| synonym.value.as_deref())
-    }
-
     /// The layer it comes from.
     pub(super) fn source(&self) -> Source {
         self.synonyms.first().map_or(Source::Default, |synonym| synonym.source)
     }
-
-    /// Whether it changes only at a start.
-    pub(super) fn read_only(&self) -> bool {
-        self.key.scope == Scope::ReadOnly
-    }
 }
 
-/// The configuration a resource has set on it.
-type Set = BTreeMap<Arc<str>, Arc<str>>;
-
-/// Layers of a broker's configuration.
-struct BrokerLayers<'a> {
-    own: Option<&'a Set>,
-    all: Option<&'a Set>,
-    at_start: &'a BTreeMap<String, String>,
-}
-
-impl<'a> BrokerLayers<'a> {
-    fn of<I: Io>(broker: &'a Broker<I>, image: &'a MetadataImage) -> Self {
-        let set = |name: &str| image.configs.get(&ConfigResource::broker(name)).map(|set| &**set);
-        let settings = broker.settings();
-        Self { own: set(&settings.node_id.to_string()), all: set(""), at_start: &settings.set_at_start }
-    }
-
-    /// The layers that have a value for a broker's key, the strongest first.
-    fn synonyms(&self, name: &str, default: Option<&str>) -> Vec<Synonym> {
-        let set = |layer: Option<&Set>| layer.and_then(|set| set.get(name)).map(ToString::to_string);
-        let synonym = |value, source| Synonym { name: name.to_owned(), value: Some(value), source };
-        let mut synonyms = Vec::new();
-        synonyms.extend(set(self.own).map(|value| synonym(value, Source::DynamicBroker)));
-        synonyms.extend(set(self.all).map(|value| synonym(value, Source::DynamicDefaultBroker)));
-        synonyms.extend(self.at_start.get(name).cloned().map(|value| synonym(value, Source::StaticBroker)));
-        let value = default.map(ToOwned::to_owned);
-        synonyms.push(Synonym { name: name.to_owned(), value, source: Source::Default });
-        synonyms
-    }
+/// The layers that have a value for a broker's key.
+fn synonyms(layers: &Layers<'_>, name: &str) -> Vec<Synonym> {
+    let found = layers.synonyms(name).into_iter();
+    found.map(|(name, value, layer)| Synonym { name, value, source: layer.into() }).collect()
 }
 
 /// Every key of a topic with `set` on it.
 pub(super) fn of_topic<I: Io>(broker: &Broker<I>, image: &MetadataImage, set: &Set) -> Vec<Entry> {
-    let layers = BrokerLayers::of(broker, image);
-    topic_keys::KEYS
-        .iter()
-        .map(|key| {
-            let own = set.get(key.name).map(|value| Synonym {
-                name: key.name.to_owned(),
-                value: Some(value.to_string()),
-                source: Source::Topic,
-            });
-            let behind = layers.synonyms(key.synonym.unwrap_or(key.name), key.default);
-            Entry { key, synonyms: own.into_iter().chain(behind).collect() }
-        })
-        .collect()
+    let layers = broker.layers(image);
+    let told = |key: &'static Key| {
+        let own = set.get(key.name).map(|value| Synonym {
+            name: key.name.to_owned(),
+            value: value.to_string(),
+            source: Source::Topic,
+        });
+        let behind = key.synonym.map(|name| synonyms(&layers, name)).unwrap_or_default();
+        let of_broker = || key.synonym.and_then(|name| layers.combined(name));
+        let value = own.as_ref().map(|own| own.value.clone()).or_else(of_broker);
+        Entry {
+            key,
+            value: value.or_else(|| key.default.map(ToOwned::to_owned)),
+            synonyms: own.into_iter().chain(behind).collect(),
+            read_only: false,
+        }
+    };
+    topic_keys::KEYS.iter().map(told).collect()
 }
 
 /// Every key of this broker.
 pub(super) fn of_broker<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<Entry> {
-    let layers = BrokerLayers::of(broker, image);
-    broker_keys::KEYS
-        .iter()
-        .map(|key| Entry { key, synonyms: layers.synonyms(key.name, key.default) })
-        .collect()
+    let layers = broker.layers(image);
+    let told = |key: &'static Key| Entry {
+        key,
+        value: layers.text(key.name).map(ToOwned::to_owned),
+        synonyms: synonyms(&layers, key.name),
+        read_only: key.scope == Scope::ReadOnly,
+    };
+    broker_keys::KEYS.iter().map(told).collect()
 }
 
 /// What is set for all brokers; nothing else is told of them.
 pub(super) fn of_all_brokers(image: &MetadataImage) -> Vec<Entry> {
     let set = image.configs.get(&ConfigResource::broker(""));
-    set.into_iter()
-        .flat_map(|set| set.iter())
-        .filter_map(|(name, value)| {
-            let synonym = Synonym {
-                name: name.to_string(),
-                value: Some(value.to_string()),
-                source: Source::DynamicDefaultBroker,
-            };
-            Some(Entry { key: broker_keys::find(name)?, synonyms: vec![synonym] })
-        })
-        .collect()
+    let told = |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| {
+        let (name, value) = (name.to_string(), value.to_string());
+        let key = broker_keys::find(&name)?;
+        let synonym = Synonym { name, value: value.clone(), source: Source::DynamicDefaultBroker };
+        let read_only = key.scope == Scope::ReadOnly;
+        Some(Entry { key, value: Some(value), synonyms: vec![synonym], read_only })
+    };
+    set.into_iter().flat_map(|set| set.iter()).filter_map(told).collect()
 }
 
 /// Checks what a client wants to set on a topic and gives it back in one spelling, or the first reason why not.
@@ -151,10 +134,10 @@ pub(super) fn check_topic<'a>(
     let mut checked: Vec<(String, String)> = Vec::new();
     for (name, value) in wanted {
         let value = value.ok_or_else(|| format!("Null value not supported for topic config {name}"))?;
-        let key = topic_keys::find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-        let value = key.check(value).map_err(|wrong| wrong.to_string())?;
-        checked.push((name.to_owned(), value));
+        checked.push((name.to_owned(), topic_keys::check(name, value)?));
     }
+    let together = checked.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    topic_keys::check_together(&together.collect())?;
     Ok(checked)
 }
 

@@ -112,8 +112,8 @@ fn created_topic<I: Io>(
             .iter()
             .map(|entry| CreatableTopicConfigs {
                 name: Str::from_static(entry.key.name),
-                value: entry.value().map(Str::from),
-                read_only: entry.read_only(),
+                value: entry.value.as_deref().map(Str::from),
+                read_only: entry.read_only,
                 config_source: entry.source().code(),
                 is_sensitive: false,
             })

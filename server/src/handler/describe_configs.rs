@@ -3,11 +3,13 @@
 //! Versions: 0 (`is_default` in place of the source; ruby-kafka sends it unasked) · 1 (source, synonyms) ·
 //! 3 (type, documentation) · 4 (flexible).
 //!
-//! Left out: resources other than topics and brokers (loggers, groups, client metrics), which are answered
-//! `INVALID_REQUEST`, and other brokers' configuration, as in Apache. No key of the table is a secret.
+//! Left out: authorization, and resources other than topics and brokers (loggers, groups, client metrics), which are
+//! answered `INVALID_REQUEST`. Of other brokers' configuration nothing is known here, as in Apache. No key of the table
+//! is a secret.
 //!
-//! Order of checks, as in `ConfigHelper.describeConfigs`: kind of resource → topic: name valid, exists; broker: empty
-//! or this broker's id → only the keys asked for, all if none is named.
+//! Order of checks, as in `ConfigHelper.describeConfigs`: every kind of resource is one Kafka knows, else nothing is
+//! described → topic: name valid, exists; broker: empty or this broker's id → only the keys asked for, all if none is
+//! named.
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::describe_configs_request::{
@@ -23,6 +25,9 @@ use super::configs::{self, Entry, Source};
 use super::{Answer, Broker, Context, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
+/// The kinds of resources that Kafka knows: topics, brokers, loggers, client metrics, groups.
+const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, 8, 16, 32];
+
 /// Answers one `DescribeConfigs`.
 pub(super) fn handle<I: Io>(
     broker: &Broker<I>,
@@ -31,11 +36,18 @@ pub(super) fn handle<I: Io>(
 ) -> Answer<DescribeConfigsResponse> {
     let image = broker.image();
     let extras = Extras { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let mut strange = request.resources.iter().map(|resource| resource.resource_type);
+    let strange = strange.find(|kind| !KINDS.contains(kind));
     let results = request
         .resources
         .into_iter()
         .map(|resource| {
-            let described = describe(broker, &image, &resource);
+            let described = match strange {
+                Some(kind) => {
+                    Err((ErrorCode::InvalidRequest, format!("there are no resources of kind {kind}")))
+                }
+                None => describe(broker, &image, &resource),
+            };
             let (code, message, entries) = match described {
                 Ok(entries) => (ErrorCode::None, None, entries),
                 Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
@@ -105,26 +117,80 @@ struct Extras {
 
 /// One key as the version tells it.
 fn told(entry: &Entry, version: i16, extras: Extras) -> DescribeConfigsResourceResult {
-    let synonyms = if extras.synonyms {
-        let synonym = |synonym: &configs::Synonym| DescribeConfigsSynonym {
-            name: Str::from(&*synonym.name),
-            value: synonym.value.as_deref().map(Str::from),
-            source: synonym.source.code(),
-        };
-        // A null default is no synonym, as in Apache.
-        entry.synonyms.iter().filter(|synonym| synonym.value.is_some()).map(synonym).collect()
-    } else {
-        Vec::new()
+    let synonym = |synonym: &configs::Synonym| DescribeConfigsSynonym {
+        name: Str::from(&*synonym.name),
+        value: Some(Str::from(&*synonym.value)),
+        source: synonym.source.code(),
     };
+    let synonyms = entry.synonyms.iter().filter(|_| extras.synonyms).map(synonym).collect();
     DescribeConfigsResourceResult {
         name: Str::from_static(entry.key.name),
-        value: entry.value().map(Str::from),
-        read_only: entry.read_only(),
+        value: entry.value.as_deref().map(Str::from),
+        read_only: entry.read_only,
         is_default: version == 0 && entry.source() == Source::Default,
         config_source: entry.source().code(),
         is_sensitive: false,
         synonyms,
         config_type: entry.key.type_code(),
         documentation: extras.documentation.then(|| Str::from_static(entry.key.doc)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_kit::{Kit, with_broker};
+    use super::*;
+
+    /// The keys asked for, as `name=value source`, with their synonyms behind; or the error.
+    async fn ask(kit: &Kit, kind: i8, name: &str, keys: &[&str]) -> String {
+        let request = DescribeConfigsRequest {
+            resources: vec![DescribeConfigsResource {
+                resource_type: kind,
+                resource_name: Str::from(name),
+                configuration_keys: Some(keys.iter().map(|key| Str::from(*key)).collect()),
+            }],
+            include_synonyms: true,
+            include_documentation: true,
+        };
+        let answer = kit.ask(4, &request).await;
+        let result = &answer.results[0];
+        if result.error_code != 0 {
+            return format!("error {}", result.error_code);
+        }
+        let told = result.configs.iter().map(|config| {
+            assert!(!config.is_sensitive && !config.documentation.as_deref().unwrap_or_default().is_empty());
+            let synonyms = config.synonyms.iter().map(|synonym| {
+                format!(
+                    " {}={} {}",
+                    &*synonym.name,
+                    synonym.value.as_deref().unwrap_or("null"),
+                    synonym.source
+                )
+            });
+            let value = config.value.as_deref().unwrap_or("null");
+            let head = format!("{}={value} {}", &*config.name, config.config_source);
+            [head].into_iter().chain(synonyms).collect::<Vec<_>>().join(";")
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn topics_and_brokers_tell_values_sources_and_synonyms() {
+        with_broker(async |kit| {
+            kit.create_topic("t", 1, &[("retention.ms", "5")]).await;
+            let topic = ask(&kit, 2, "t", &["retention.ms", "segment.bytes"]).await;
+            let segment = "segment.bytes=1073741824 5; log.segment.bytes=1073741824 5";
+            assert_eq!(topic, format!("retention.ms=5 1; retention.ms=5 1, {segment}"));
+            assert_eq!(ask(&kit, 2, "t", &["segment.ms"]).await, "segment.ms=604800000 5");
+            let broker = "min.insync.replicas=1 3; min.insync.replicas=1 3; min.insync.replicas=1 5";
+            assert_eq!(ask(&kit, 4, "1", &["min.insync.replicas"]).await, broker);
+            assert_eq!(ask(&kit, 4, "1", &["log.retention.ms"]).await, "log.retention.ms=null 5");
+            assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
+            assert_eq!(ask(&kit, 2, "nope", &[]).await, "error 3");
+            assert_eq!(ask(&kit, 2, "n pe", &[]).await, "error 17");
+            for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (0, "t"), (99, "t")] {
+                assert_eq!(ask(&kit, kind, name, &[]).await, "error 42", "{kind} {name}");
+            }
+        });
     }
 }

@@ -14,6 +14,7 @@ use ringmain_storage::segment::Slice;
 
 use super::offset_for_leader_epoch;
 use super::{Answer, Broker, Context, Part, Request, Response};
+use super::{alter_configs, incremental_alter_configs};
 use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
 use super::{
     create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
@@ -85,6 +86,13 @@ impl<I: Io> Broker<I> {
             }
             ApiKey::DescribeConfigs => {
                 answer(key, request, async |context, body| describe_configs::handle(self, context, body))
+                    .await
+            }
+            ApiKey::AlterConfigs => {
+                answer(key, request, async |_, body| alter_configs::handle(self, body).await).await
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                answer(key, request, async |_, body| incremental_alter_configs::handle(self, body).await)
                     .await
             }
             ApiKey::DescribeCluster => {

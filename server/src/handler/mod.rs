@@ -2,7 +2,9 @@
 //! each API has a file of its own below. This module knows no sockets: it takes the bytes of one
 //! frame and hands back pieces of memory and ranges of files, which the connection sends in order.
 
+mod alter_configs;
 mod api_versions;
+mod config_changes;
 mod configs;
 mod create_partitions;
 mod create_topics;
@@ -16,9 +18,11 @@ mod describe_topic_partitions;
 mod dispatch;
 mod errors;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_config_resources;
 mod list_offsets;
+mod live_settings;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
@@ -38,12 +42,14 @@ use ringmain_storage::io::Io;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey};
 
+use crate::config::layers::Layers;
 use crate::control::ControllerClient;
 use crate::metadata::image::{ConfigResource, MetadataImage, TopicImage};
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
-use crate::partition::{Partition, Partitions, Purgatory, TopicSettings};
+use crate::partition::{Partition, Partitions, Purgatory};
 use init_producer_id::ProducerIds;
+use live_settings::LiveSettings;
 
 pub use request::{BadRequest, Request};
 pub use response::{Part, Response};
@@ -65,8 +71,6 @@ pub struct Settings {
     pub log_dirs: Vec<PathBuf>,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
     pub set_at_start: BTreeMap<String, String>,
-    /// What topics have if nothing is set on them.
-    pub topic_defaults: TopicSettings,
 }
 
 /// What a shard's broker is made of.
@@ -91,12 +95,16 @@ pub struct Broker<I: Io> {
     partitions: Partitions<I>,
     purgatory: Purgatory,
     producer_ids: ProducerIds,
+    live: LiveSettings,
 }
 
 impl<I: Io> Broker<I> {
     /// Puts a broker together. Nothing runs until a request comes.
     pub fn new(parts: BrokerParts<I>) -> Rc<Self> {
+        let Settings { node_id, set_at_start, .. } = &parts.settings;
+        let live = LiveSettings::new(&live_settings::layers(&parts.store.image(), *node_id, set_at_start));
         Rc::new(Self {
+            live,
             parts,
             partitions: Partitions::default(),
             purgatory: Purgatory::default(),
@@ -121,6 +129,9 @@ impl<I: Io> Broker<I> {
     pub async fn apply(&self, update: ImageUpdate) -> Result<(), StoreError> {
         let ImageUpdate { image, created, deleted, changed, configs, ack } = update;
         let mut result = Ok(());
+        let is_own =
+            configs.iter().any(|resource| live_settings::concerns(resource, self.settings().node_id));
+        let has_new_defaults = is_own && self.live.refresh(&self.layers(&image));
         for key in deleted {
             self.partitions.remove(key);
             match self.parts.manager.delete_log(key).await {
@@ -135,8 +146,11 @@ impl<I: Io> Broker<I> {
                 result = Err(error);
             }
         }
-        for resource in configs.iter().filter(|resource| resource.kind == ConfigResource::TOPIC) {
-            self.configure(&image, &resource.name);
+        if has_new_defaults {
+            image.topics().for_each(|topic| self.configure(&image, &topic.name));
+        } else {
+            let of_topics = configs.iter().filter(|resource| resource.kind == ConfigResource::TOPIC);
+            of_topics.for_each(|resource| self.configure(&image, &resource.name));
         }
         // Whoever waits for the answer may have gone: then there is nobody to tell.
         let _ = ack.send(());
@@ -167,7 +181,7 @@ impl<I: Io> Broker<I> {
             partition.set_leader_epoch(leader_epoch);
             return Ok(());
         }
-        let settings = Rc::new(self.topic_settings(image, &topic.name));
+        let settings = Rc::new(self.live.of_topic(image, &topic.name));
         let log = self.parts.manager.create_log(key, &topic.name, settings.log.clone()).await?;
         log.set_config(settings.log.clone());
         self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
@@ -177,7 +191,7 @@ impl<I: Io> Broker<I> {
     /// Hands a topic's configuration to its partitions.
     fn configure(&self, image: &MetadataImage, name: &str) {
         let Some(topic) = image.topic_by_name(name) else { return };
-        let settings = Rc::new(self.topic_settings(image, name));
+        let settings = Rc::new(self.live.of_topic(image, name));
         for index in (0_i32..).take(topic.partitions.len()) {
             let key = PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) };
             if let Some(partition) = self.partitions.get(key) {
@@ -186,9 +200,14 @@ impl<I: Io> Broker<I> {
         }
     }
 
-    fn topic_settings(&self, image: &MetadataImage, name: &str) -> TopicSettings {
-        let defaults = &self.parts.settings.topic_defaults;
-        image.topic_config(name).map_or_else(|| defaults.clone(), |set| defaults.with(set))
+    /// The number that holds now for one of the broker's keys, dynamic ones included.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.layers(&self.image()).integer(name)
+    }
+
+    /// The layers of this broker's configuration.
+    fn layers<'a>(&'a self, image: &'a MetadataImage) -> Layers<'a> {
+        live_settings::layers(image, self.settings().node_id, &self.settings().set_at_start)
     }
 
     fn io(&self) -> &I {

@@ -26,7 +26,6 @@ use ringmain_storage::types::{PartitionIndex, PartitionKey};
 use super::{Broker, BrokerParts, Part, Request, Response, Settings};
 use crate::control::in_memory::in_memory;
 use crate::metadata::request::CreateTopicSpec;
-use crate::partition::TopicSettings;
 
 /// A running broker, node 1.
 pub(super) struct Kit {
@@ -56,7 +55,6 @@ impl Kit {
             request_partitions_max: 2000,
             log_dirs: vec![PathBuf::from("/data")],
             set_at_start: BTreeMap::new(),
-            topic_defaults: TopicSettings::default(),
         };
         let (store, controller) = (control.store, control.controller);
         let broker = Broker::new(BrokerParts { io: io.clone(), manager, store, controller, settings });

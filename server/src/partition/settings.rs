@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use ringmain_storage::config::{LogConfig, TimestampType};
 
+use crate::config::layers::Layers;
+use crate::config::topic_keys;
+
 /// What a partition's topic is set to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicSettings {
@@ -35,6 +38,22 @@ impl Default for TopicSettings {
 }
 
 impl TopicSettings {
+    /// What topics of this broker have if nothing is set on them.
+    pub fn of_broker(layers: &Layers<'_>) -> Self {
+        let mut settings = Self::default();
+        for key in topic_keys::KEYS {
+            if let Some(value) = key.synonym.and_then(|name| layers.combined(name))
+                && settings.set(key.name, &value).is_none()
+            {
+                tracing::warn!(name = key.name, %value, "the broker's default cannot be read; Kafka's holds");
+            }
+        }
+        if let Some(expiration) = layers.integer("producer.id.expiration.ms") {
+            settings.log.producer_id_expiration_ms = expiration;
+        }
+        settings
+    }
+
     /// These settings with what is set on a topic laid over them. Values were checked when they were set; one
     /// that cannot be read all the same leaves the default and says so in the log.
     #[must_use]

@@ -4,7 +4,7 @@
 use ringmain_protocol::ApiKey;
 
 use crate::asker::Asker;
-use crate::{cluster, records, topics};
+use crate::{admin, cluster, records, topics};
 
 /// Asks the API of `asker`.
 pub(crate) fn ask(asker: &mut Asker<'_>) {
@@ -26,6 +26,8 @@ pub(crate) fn ask(asker: &mut Asker<'_>) {
         ApiKey::DescribeConfigs => cluster::describe_configs(asker),
         ApiKey::DescribeLogDirs => cluster::describe_log_dirs(asker),
         ApiKey::ListConfigResources => cluster::list_config_resources(asker),
+        ApiKey::AlterConfigs => admin::alter_configs(asker),
+        ApiKey::IncrementalAlterConfigs => admin::incremental_alter_configs(asker),
         key => panic!("{} is served and has no case here", key.name()),
     }
 }

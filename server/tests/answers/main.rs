@@ -5,6 +5,7 @@
 //! A new API needs a case in `cases`; this test fails until it has one.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+mod admin;
 mod asker;
 mod broker;
 mod cases;

@@ -1,5 +1,6 @@
 //! Dynamic configuration. Which keys and values there are is the caller's business; here changes become records,
-//! all of a resource's or none.
+//! all of a resource's or none. Order of checks, as in Kafka's `ConfigurationControlManager`: named once → what the
+//! eligible leader replicas need (KIP-966) → the settings fit each other → the resource exists.
 
 use super::super::error::{ControllerError, ErrorCode};
 use super::super::image::{ConfigMap, ConfigResource, MetadataImage};
@@ -9,8 +10,20 @@ use ringmain_protocol::metadata::{ConfigRecord, MetadataRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Says what is wrong with a resource's settings as a whole.
+pub type CheckTogether<'a> = &'a dyn Fn(&ConfigResource, &ConfigMap) -> Result<(), ControllerError>;
+
+/// The feature that needs to know how many replicas have to be in sync.
+const ELIGIBLE_LEADERS: &str = "eligible.leader.replicas.version";
+/// The key that says it.
+const MIN_ISR: &str = "min.insync.replicas";
+
 /// Changes configurations.
-pub fn alter(image: &MetadataImage, specs: &[AlterConfigSpec]) -> Outcome<Answers<()>> {
+pub fn alter(
+    image: &MetadataImage,
+    specs: &[AlterConfigSpec],
+    check: CheckTogether<'_>,
+) -> Outcome<Answers<()>> {
     let mut records = Vec::new();
     let mut answer: Answers<()> = Vec::with_capacity(specs.len());
     for (at, spec) in specs.iter().enumerate() {
@@ -18,15 +31,18 @@ pub fn alter(image: &MetadataImage, specs: &[AlterConfigSpec]) -> Outcome<Answer
         answer.push(if is_repeated {
             refuse(ErrorCode::InvalidRequest, "the resource is named twice in this request")
         } else {
-            alter_one(image, spec).map(|made| records.extend(made))
+            alter_one(image, spec, check).map(|made| records.extend(made))
         });
     }
     Outcome { records, answer }
 }
 
 /// The records of one resource.
-fn alter_one(image: &MetadataImage, spec: &AlterConfigSpec) -> Result<Vec<MetadataRecord>, ControllerError> {
-    check_resource(image, &spec.resource)?;
+fn alter_one(
+    image: &MetadataImage,
+    spec: &AlterConfigSpec,
+    check: CheckTogether<'_>,
+) -> Result<Vec<MetadataRecord>, ControllerError> {
     let none = Arc::new(ConfigMap::new());
     let old = image.configs.get(&spec.resource).unwrap_or(&none);
     let mut new: BTreeMap<Arc<str>, Arc<str>> = if spec.replace { ConfigMap::new() } else { (**old).clone() };
@@ -58,12 +74,38 @@ fn alter_one(image: &MetadataImage, spec: &AlterConfigSpec) -> Result<Vec<Metada
             None => new.remove(key.as_str()),
         };
     }
+    check_min_isr(image, &spec.resource, old, &new)?;
+    check(&spec.resource, &new)?;
+    check_resource(image, &spec.resource)?;
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
     let mut records: Vec<MetadataRecord> =
         changed.map(|(key, value)| config_record(&spec.resource, key, Some(value))).collect();
     let removed = old.keys().filter(|key| !new.contains_key(*key));
     records.extend(removed.map(|key| config_record(&spec.resource, key, None)));
     Ok(records)
+}
+
+/// With eligible leader replicas the whole cluster has one default for the replicas that have to be in sync.
+fn check_min_isr(
+    image: &MetadataImage,
+    resource: &ConfigResource,
+    old: &ConfigMap,
+    new: &ConfigMap,
+) -> Result<(), ControllerError> {
+    if resource.kind != ConfigResource::BROKER || image.feature(ELIGIBLE_LEADERS) == 0 {
+        return Ok(());
+    }
+    match (old.get(MIN_ISR), new.get(MIN_ISR)) {
+        (old, new) if !resource.name.is_empty() && old != new => refuse(
+            ErrorCode::InvalidConfig,
+            format!("with eligible leader replicas {MIN_ISR} is not a single broker's to set"),
+        ),
+        (Some(_), None) if resource.name.is_empty() => refuse(
+            ErrorCode::InvalidConfig,
+            format!("with eligible leader replicas {MIN_ISR} has to stay set for all brokers"),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the resource is there.
