@@ -130,6 +130,7 @@ fn settings(config: &BrokerConfig) -> Settings {
         node_id: config.node_id,
         listener_name: config.advertised.name.clone(),
         auto_create_topics: config.auto_create_topics,
+        delete_topics: config.delete_topics,
         fetch_max_bytes: config.fetch_max_bytes,
         request_partitions_max: config.request_partitions_max,
         log_dirs: config.log_dirs.clone(),

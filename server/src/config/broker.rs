@@ -40,6 +40,8 @@ pub struct BrokerConfig {
     pub shards: Option<usize>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
     /// `num.partitions`.
     pub num_partitions: i32,
     /// `default.replication.factor`.
@@ -109,6 +111,7 @@ impl BrokerConfig {
             log_dirs,
             shards: resolved.integer("ringmain.shards").and_then(|shards| usize::try_from(shards).ok()),
             auto_create_topics: resolved.bool("auto.create.topics.enable"),
+            delete_topics: resolved.bool("delete.topic.enable"),
             num_partitions: i32::try_from(resolved.integer("num.partitions").unwrap_or(1)).unwrap_or(1),
             default_replication_factor: i16::try_from(
                 resolved.integer("default.replication.factor").unwrap_or(1),

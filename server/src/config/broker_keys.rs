@@ -41,6 +41,7 @@ pub const KEYS: &[Key] = &[
         "The cluster's id, used when the directory is formatted. Not set: a random one.",
     ),
     Key::new("auto.create.topics.enable", Kind::Bool, Some("true"), "Create a topic when it is first used."),
+    Key::new("delete.topic.enable", Kind::Bool, Some("true"), "Whether topics may be deleted."),
     Key::new("num.partitions", Kind::Int(1, 100_000), Some("1"), "Partitions of a topic created without a number."),
     Key::new(
         "default.replication.factor",
@@ -173,6 +174,22 @@ pub const KEYS: &[Key] = &[
         "Size of a partition above which its oldest segments are deleted; -1 is no limit.",
     )
     .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new(
+        "log.local.retention.bytes",
+        Kind::Long(-2, i64::MAX),
+        Some("-2"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    Key::new(
+        "log.local.retention.ms",
+        Kind::Long(-2, i64::MAX),
+        Some("-2"),
+        "Kept for Kafka's sake; there is no tiered storage.",
+    )
+    .unit(Unit::Milliseconds)
     .dynamic(),
     Key::new(
         "log.retention.check.interval.ms",

@@ -116,7 +116,8 @@ pub const KEYS: &[Key] = &[
         "Kept for Kafka's sake; there is no tiered storage.",
     )
     .unit(Unit::Bytes)
-    .dynamic(),
+    .dynamic()
+    .synonym("log.local.retention.bytes"),
     Key::new(
         "local.retention.ms",
         Kind::Long(-2, i64::MAX),
@@ -124,7 +125,8 @@ pub const KEYS: &[Key] = &[
         "Kept for Kafka's sake; there is no tiered storage.",
     )
     .unit(Unit::Milliseconds)
-    .dynamic(),
+    .dynamic()
+    .synonym("log.local.retention.ms"),
     Key::new(
         "max.compaction.lag.ms",
         Kind::Long(1, i64::MAX),

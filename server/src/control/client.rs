@@ -3,7 +3,7 @@
 use crate::metadata::error::{ControllerError, ErrorCode};
 use crate::metadata::request::{
     AlterConfigSpec, Answers, CreatePartitionsSpec, CreateTopicSpec, CreatedTopic, DeletedTopic,
-    ProducerIdBlock, TopicRef,
+    ElectLeadersSpec, Elections, FeatureSpec, ProducerIdBlock, ReassignmentSpec, TopicRef,
 };
 use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
@@ -15,6 +15,9 @@ pub(super) enum Request {
     DeleteTopics(Vec<TopicRef>, oneshot::Sender<Answers<DeletedTopic>>),
     CreatePartitions(Vec<CreatePartitionsSpec>, bool, oneshot::Sender<Answers<()>>),
     AlterConfigs(Vec<AlterConfigSpec>, bool, oneshot::Sender<Answers<()>>),
+    ElectLeaders(ElectLeadersSpec, oneshot::Sender<Elections>),
+    AlterReassignments(Vec<ReassignmentSpec>, bool, oneshot::Sender<Answers<()>>),
+    UpdateFeatures(Vec<FeatureSpec>, bool, oneshot::Sender<Result<(), ControllerError>>),
     AllocateProducerIds(oneshot::Sender<Result<ProducerIdBlock, ControllerError>>),
 }
 
@@ -62,6 +65,33 @@ impl ControllerClient {
         self.ask(|reply| Request::AlterConfigs(specs, validate_only, reply))
             .await
             .unwrap_or_else(|| gone(count))
+    }
+
+    /// Elects leaders; asked for all partitions, only those are told that something was done or wrong about.
+    pub async fn elect_leaders(&self, spec: ElectLeadersSpec) -> Elections {
+        let named = spec.partitions.clone().unwrap_or_default();
+        self.ask(|reply| Request::ElectLeaders(spec, reply)).await.unwrap_or_else(|| {
+            named.into_iter().map(|(topic, partition)| (topic, partition, Err(stopped()))).collect()
+        })
+    }
+
+    /// Gives partitions other replicas; with `keep_count` as many as before.
+    pub async fn alter_reassignments(&self, specs: Vec<ReassignmentSpec>, keep_count: bool) -> Answers<()> {
+        let count = specs.len();
+        self.ask(|reply| Request::AlterReassignments(specs, keep_count, reply))
+            .await
+            .unwrap_or_else(|| gone(count))
+    }
+
+    /// Changes levels of features, all or none.
+    pub async fn update_features(
+        &self,
+        specs: Vec<FeatureSpec>,
+        validate_only: bool,
+    ) -> Result<(), ControllerError> {
+        self.ask(|reply| Request::UpdateFeatures(specs, validate_only, reply))
+            .await
+            .unwrap_or_else(|| Err(stopped()))
     }
 
     /// A block of producer ids nobody had before, not even before a crash.

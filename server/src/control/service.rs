@@ -6,13 +6,15 @@ use super::{ControlConfig, now_ms};
 use crate::config::topic_keys;
 use crate::metadata::batch::NewBatch;
 use crate::metadata::control_record::ControlRecord;
-use crate::metadata::controller::{Context, Outcome, configs, partitions, producer_ids, topics};
+use crate::metadata::controller::{
+    Context, Outcome, configs, elections, features, partitions, producer_ids, reassignments, topics,
+};
 use crate::metadata::delta::{MetadataDelta, Touched};
 use crate::metadata::error::{ControllerError, ErrorCode};
 use crate::metadata::image::{ConfigMap, ConfigResource, MetadataImage};
 use crate::metadata::image_records::{METADATA_VERSION, records_of};
 use crate::metadata::log::MetadataLog;
-use crate::metadata::request::{Answers, ImageUpdate};
+use crate::metadata::request::{Answers, Elections, ImageUpdate};
 use crate::metadata::snapshot::SnapshotContent;
 use crate::metadata::store::MetadataStore;
 use futures::channel::{mpsc, oneshot};
@@ -178,6 +180,17 @@ impl Service {
                 let outcome = only_checked(configs::alter(working, &specs, &check_together), validate_only);
                 self.take(outcome, reply, failed_list, working, group);
             }
+            Request::ElectLeaders(spec, reply) => {
+                self.take(elections::elect(working, &spec), reply, failed_elections, working, group);
+            }
+            Request::AlterReassignments(specs, keep_count, reply) => {
+                let outcome = reassignments::alter(working, &specs, keep_count);
+                self.take(outcome, reply, failed_list, working, group);
+            }
+            Request::UpdateFeatures(specs, validate_only, reply) => {
+                let outcome = only_checked(features::update(working, &specs), validate_only);
+                self.take(outcome, reply, |answer, error| answer.and(Err(error)), working, group);
+            }
             Request::AllocateProducerIds(reply) => {
                 let outcome = producer_ids::allocate(working, self.node_id);
                 self.take(outcome, reply, |_, error| Err(error), working, group);
@@ -260,6 +273,15 @@ fn only_checked<T>(outcome: Outcome<T>, validate_only: bool) -> Outcome<T> {
 #[expect(clippy::needless_pass_by_value, reason = "one shape for all kinds of answers")]
 fn failed_list<T>(answers: Answers<T>, error: ControllerError) -> Answers<T> {
     answers.into_iter().map(|answer| answer.and_then(|_| Err(error.clone()))).collect()
+}
+
+/// Elections of which none took place.
+#[expect(clippy::needless_pass_by_value, reason = "one shape for all kinds of answers")]
+fn failed_elections(answers: Elections, error: ControllerError) -> Elections {
+    let failed = |(topic, partition, result): (String, i32, Result<(), ControllerError>)| {
+        (topic, partition, result.and_then(|()| Err(error.clone())))
+    };
+    answers.into_iter().map(failed).collect()
 }
 
 /// A random id that is not one of those Kafka reserves, nor one whose text begins with a dash, which command

@@ -29,7 +29,7 @@ const CLIENT_NAME_SINCE: i16 = 3;
 const LEVEL_ZERO_SINCE: i16 = 4;
 
 /// What is served: key, and the versions that can be read.
-pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 19] = [
+pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 23] = [
     (ApiKey::Produce, 3..=13),
     (ApiKey::Fetch, 4..=18),
     (ApiKey::ListOffsets, 1..=11),
@@ -44,7 +44,11 @@ pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 19] = [
     (ApiKey::AlterConfigs, 0..=2),
     (ApiKey::DescribeLogDirs, 1..=5),
     (ApiKey::CreatePartitions, 0..=3),
+    (ApiKey::ElectLeaders, 0..=2),
     (ApiKey::IncrementalAlterConfigs, 0..=1),
+    (ApiKey::AlterPartitionReassignments, 0..=1),
+    (ApiKey::ListPartitionReassignments, 0..=0),
+    (ApiKey::UpdateFeatures, 0..=2),
     (ApiKey::DescribeCluster, 0..=2),
     (ApiKey::DescribeProducers, 0..=0),
     (ApiKey::ListConfigResources, 0..=1),

@@ -1,12 +1,12 @@
 //! `DeleteTopics` (key 20).
 //!
 //! Versions: 0 (gone in Kafka 4; ruby-kafka sends it unasked) · 1 (throttle time) · 4 (flexible) · 5 (messages) ·
-//! 6 (topics by name or by id).
+//! 6 (topics by name or by id). Version 3 knows `TOPIC_DELETION_DISABLED`.
 //!
-//! Left out: authorization, `delete.topic.enable` (always true), and `timeout_ms`: the answer leaves when the deletion is
-//! durable.
+//! Left out: authorization, and `timeout_ms`: the answer leaves when the deletion is durable.
 //!
-//! Order of checks, as in `ControllerApis.deleteTopics`: named by one of name and id → named once → exists.
+//! Order of checks, as in `ControllerApis.deleteTopics`: `delete.topic.enable`, else no topic of the request goes
+//! (`INVALID_REQUEST` before version 3, which has no better error) → named by one of name and id → named once → exists.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +22,9 @@ use crate::metadata::request::TopicRef;
 /// First version that names topics by name or by id.
 const TOPIC_IDS_SINCE: i16 = 6;
 
+/// First version that knows `TOPIC_DELETION_DISABLED`.
+const DISABLED_SINCE: i16 = 3;
+
 /// Answers one `DeleteTopics`.
 pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
@@ -34,6 +37,10 @@ pub(super) async fn handle<I: Io>(
         let by_name = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO };
         request.topic_names.into_iter().map(by_name).collect()
     };
+    if !broker.settings().delete_topics {
+        let responses = asked.into_iter().map(|topic| disabled(topic, context.version)).collect();
+        return DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }.into();
+    }
     let (mut responses, named) = named_once(asked);
     let image = broker.image();
     let (mut known, mut refs) = (Vec::new(), Vec::new());
@@ -59,6 +66,18 @@ pub(super) async fn handle<I: Io>(
         Err(error) => refused(name, topic_id, errors::controller(&error), error.message),
     }));
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }.into()
+}
+
+/// The answer to each topic where none may be deleted.
+fn disabled(topic: DeleteTopicState, version: i16) -> DeletableTopicResult {
+    let code =
+        if version >= DISABLED_SINCE { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
+    DeletableTopicResult {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        error_code: code.code(),
+        error_message: None,
+    }
 }
 
 /// Sorts out what is named wrongly or more than once.
@@ -99,6 +118,7 @@ fn refused(name: Option<Str>, topic_id: Uuid, code: ErrorCode, message: String) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_kit::with_settings;
     use super::*;
 
     fn by_name(name: &str) -> DeleteTopicState {
@@ -115,5 +135,22 @@ mod tests {
         let names: Vec<_> = refusals.iter().map(|refusal| refusal.name.as_deref()).collect();
         assert_eq!(names, [Some("a"), Some("b"), None]);
         assert!(refusals.iter().all(|refusal| refusal.error_code == ErrorCode::InvalidRequest.code()));
+    }
+
+    #[test]
+    fn nothing_is_deleted_where_that_is_switched_off() {
+        with_settings(
+            |settings| settings.delete_topics = false,
+            async |kit| {
+                kit.create_topic("t", 1, &[]).await;
+                for (version, code) in [(1, 42), (3, 73), (6, 73)] {
+                    let topics = if version == 6 { vec![by_name("t")] } else { Vec::new() };
+                    let topic_names = if version == 6 { Vec::new() } else { vec![Str::from("t")] };
+                    let request = DeleteTopicsRequest { topics, topic_names, timeout_ms: 1000 };
+                    assert_eq!(kit.ask(version, &request).await.responses[0].error_code, code);
+                }
+                assert!(kit.broker.image().topic_by_name("t").is_some());
+            },
+        );
     }
 }

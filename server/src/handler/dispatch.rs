@@ -14,12 +14,13 @@ use ringmain_storage::segment::Slice;
 
 use super::offset_for_leader_epoch;
 use super::{Answer, Broker, Context, Part, Request, Response};
-use super::{alter_configs, incremental_alter_configs};
+use super::{alter_configs, alter_partition_reassignments, elect_leaders, incremental_alter_configs};
 use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
 use super::{
     create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
 };
 use super::{describe_log_dirs, describe_producers, describe_topic_partitions, list_config_resources};
+use super::{list_partition_reassignments, update_features};
 
 /// First version of the request header that ends in tagged fields.
 const FLEXIBLE_HEADER: i16 = 2;
@@ -93,6 +94,21 @@ impl<I: Io> Broker<I> {
             }
             ApiKey::IncrementalAlterConfigs => {
                 answer(key, request, async |_, body| incremental_alter_configs::handle(self, body).await)
+                    .await
+            }
+            ApiKey::ElectLeaders => {
+                answer(key, request, async |context, body| elect_leaders::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::AlterPartitionReassignments => {
+                answer(key, request, async |_, body| alter_partition_reassignments::handle(self, body).await)
+                    .await
+            }
+            ApiKey::ListPartitionReassignments => {
+                answer(key, request, async |_, body| list_partition_reassignments::handle(self, body)).await
+            }
+            ApiKey::UpdateFeatures => {
+                answer(key, request, async |context, body| update_features::handle(self, context, body).await)
                     .await
             }
             ApiKey::DescribeCluster => {

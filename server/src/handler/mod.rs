@@ -3,6 +3,7 @@
 //! frame and hands back pieces of memory and ranges of files, which the connection sends in order.
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api_versions;
 mod config_changes;
 mod configs;
@@ -16,12 +17,14 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod dispatch;
+mod elect_leaders;
 mod errors;
 mod fetch;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod live_settings;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -31,6 +34,7 @@ mod response;
 #[cfg(test)]
 mod test_kit;
 mod topics;
+mod update_features;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -63,6 +67,8 @@ pub struct Settings {
     pub listener_name: String,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
     /// `fetch.max.bytes`: the most one fetch may ask for.
     pub fetch_max_bytes: usize,
     /// `max.request.partition.size.limit`: the most partitions one answer describes.

@@ -36,26 +36,33 @@ pub(super) struct Kit {
 
 /// Runs a test against a new broker.
 pub(super) fn with_broker<T>(test: impl AsyncFnOnce(Kit) -> T) -> T {
+    with_settings(|_| {}, test)
+}
+
+/// Runs a test against a new broker that was started with other settings.
+pub(super) fn with_settings<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(Kit) -> T) -> T {
     let world = SimWorld::new(1);
     let io = world.io();
-    world.run(async move { test(Kit::start(io).await).await }).unwrap()
+    world.run(async move { test(Kit::start(io, change).await).await }).unwrap()
 }
 
 impl Kit {
-    async fn start(io: SimIo) -> Self {
+    async fn start(io: SimIo, change: impl FnOnce(&mut Settings)) -> Self {
         io.create_directory(Path::new("/data")).await.unwrap();
         let store = StoreConfig { journal_file_bytes: 4 << 20, ..StoreConfig::new("/data") };
         let (manager, _) = LogManager::open(io.clone(), store).await.unwrap();
         let control = in_memory();
-        let settings = Settings {
+        let mut settings = Settings {
             node_id: 1,
             listener_name: "PLAINTEXT".to_owned(),
             auto_create_topics: true,
+            delete_topics: true,
             fetch_max_bytes: 1 << 20,
             request_partitions_max: 2000,
             log_dirs: vec![PathBuf::from("/data")],
             set_at_start: BTreeMap::new(),
         };
+        change(&mut settings);
         let (store, controller) = (control.store, control.controller);
         let broker = Broker::new(BrokerParts { io: io.clone(), manager, store, controller, settings });
         let mut updates = control.updates;

@@ -125,3 +125,59 @@ pub struct ImageUpdate {
     /// Sent or dropped when that is done; answers wait for it.
     pub ack: oneshot::Sender<()>,
 }
+
+/// How a leader is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionKind {
+    /// The first replica, if it is in sync.
+    Preferred,
+    /// Any replica, if the partition has no leader: it may miss acknowledged records.
+    Unclean,
+}
+
+/// Partitions that shall get a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElectLeadersSpec {
+    /// How.
+    pub kind: ElectionKind,
+    /// Topic and partition; `None` is all there are.
+    pub partitions: Option<Vec<(String, i32)>>,
+}
+
+/// What became of each partition that was looked at: topic, partition, result.
+pub type Elections = Vec<(String, i32, Result<(), ControllerError>)>;
+
+/// A partition that shall have other replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReassignmentSpec {
+    /// Its topic.
+    pub topic: String,
+    /// Its index.
+    pub partition: i32,
+    /// The replicas; `None` ends a reassignment under way.
+    pub replicas: Option<Vec<i32>>,
+}
+
+/// Whether a change of a feature's level may lower it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeKind {
+    /// It may not.
+    Upgrade,
+    /// If nothing is lost.
+    SafeDowngrade,
+    /// Even if something is lost.
+    UnsafeDowngrade,
+    /// A number no Kafka knows.
+    Unknown,
+}
+
+/// A feature that shall have another level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureSpec {
+    /// Its name.
+    pub name: String,
+    /// The level; 0 is off.
+    pub level: i16,
+    /// Whether it may be lower than now.
+    pub kind: UpgradeKind,
+}

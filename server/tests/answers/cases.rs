@@ -28,6 +28,10 @@ pub(crate) fn ask(asker: &mut Asker<'_>) {
         ApiKey::ListConfigResources => cluster::list_config_resources(asker),
         ApiKey::AlterConfigs => admin::alter_configs(asker),
         ApiKey::IncrementalAlterConfigs => admin::incremental_alter_configs(asker),
+        ApiKey::ElectLeaders => admin::elect_leaders(asker),
+        ApiKey::AlterPartitionReassignments => admin::alter_partition_reassignments(asker),
+        ApiKey::ListPartitionReassignments => admin::list_partition_reassignments(asker),
+        ApiKey::UpdateFeatures => admin::update_features(asker),
         key => panic!("{} is served and has no case here", key.name()),
     }
 }

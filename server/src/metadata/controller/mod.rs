@@ -1,14 +1,19 @@
 //! The embedded controller: request in, records and answer out. Pure: it looks at an image, writes nothing, and
 //! takes time, chance and limits as arguments. Its answer may leave when the records are durable and applied.
 //!
-//! Checks and their order are those of Kafka's `ReplicationControlManager`, `ConfigurationControlManager` and
-//! `ProducerIdControlManager`.
+//! Checks and their order are those of Kafka's `ReplicationControlManager`, `ConfigurationControlManager`,
+//! `FeatureControlManager` and `ProducerIdControlManager`.
 
 pub mod configs;
+pub mod elections;
+pub mod features;
 pub mod leadership;
 pub mod partitions;
 pub mod placement;
 pub mod producer_ids;
+pub mod reassignments;
+#[cfg(test)]
+mod test_images;
 pub mod topic_name;
 pub mod topics;
 
