@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use ringmain_storage::config::StoreConfig;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::glommio::GlommioIo;
@@ -22,6 +22,9 @@ use crate::net::{Net, NetLimits};
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
 /// Registered I/O memory of the runtime's own rings; our files go through a ring of their own.
 const IO_MEMORY_BYTES: usize = 1 << 20;
+/// Threads for calls that block: opening and replacing files, filling the page cache. They may run on any core,
+/// since on the shard's own they would take its time.
+const HELPER_THREADS: usize = 4;
 /// How long a clean stop waits for connections to take their answers.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,6 +60,7 @@ pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, Str
         .name("shard-0")
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT_TIMER)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS))
         .spawn(move || run(config))
         .map_err(|error| {
             format!("the shard's executor cannot start: {error}. `ulimit -l 8192` may be what it needs")

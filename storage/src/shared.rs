@@ -10,7 +10,7 @@ use futures::future::select;
 use crate::cache::TailCache;
 use crate::config::StoreConfig;
 use crate::error::StorageFailed;
-use crate::io::Io;
+use crate::io::{AlignedBuffer, Io};
 use crate::journal::journal::{Failure, Journal};
 use crate::log::Log;
 
@@ -28,6 +28,8 @@ pub(crate) struct Shared<I: Io> {
     /// Logs with enough gathered to be written, each at most once.
     pub(crate) due: RefCell<VecDeque<Weak<Log<I>>>>,
     pub(crate) due_event: Event,
+    /// Buffers of segment writes that ended; as many as there were at once, which the writers bound.
+    pub(crate) chunks: RefCell<Vec<AlignedBuffer>>,
     /// Set by the clean stop and by dropping the store: background tasks end.
     pub(crate) stopping: Cell<bool>,
     pub(crate) stop_event: Event,

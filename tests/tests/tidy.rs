@@ -42,7 +42,7 @@ const IMPORTS: &[Import] = &[
             "server/src/shard.rs",
             "server/src/shard/",
             // The engine on the real executor and a real disk.
-            "storage/tests/engine.rs",
+            "storage/tests/engine/",
         ],
         reason: "the executor is behind the seam, so that everything else runs simulated",
     },

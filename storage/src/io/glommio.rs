@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ring::{Completion, Durability, Ring};
-use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking};
+use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, page_cache};
 use crate::types::TimestampMs;
 
 /// Files, tasks and time of one shard on a glommio executor.
@@ -169,7 +169,7 @@ impl GlommioFile {
     /// Reads until the buffer is full or the file ends.
     async fn read_whole(&self, position: u64, size: usize) -> io::Result<AlignedBuffer> {
         check_alignment(position, size)?;
-        let mut buffer = AlignedBuffer::zeroed(size);
+        let mut buffer = AlignedBuffer::for_reading(size);
         let mut done: usize = 0;
         while done < size {
             let at = position + widen(done);
@@ -183,7 +183,11 @@ impl GlommioFile {
                 break;
             }
         }
-        buffer.set_len(done);
+        #[expect(unsafe_code, reason = "the kernel filled the buffer")]
+        // SAFETY: the reads above have put `done` bytes at its start.
+        unsafe {
+            buffer.filled(done);
+        }
         Ok(buffer)
     }
 }
@@ -248,6 +252,12 @@ impl IoFile for GlommioFile {
         // Two first callers may have opened one each: the first that came back stays.
         let shared = self.inner.send_descriptor.get_or_init(|| Arc::new(opened));
         Ok(Some(Arc::clone(shared)))
+    }
+
+    async fn warm(&self, range: (u64, u64), ahead_end: u64) -> Result<(), IoError> {
+        let Some(descriptor) = self.send_descriptor().await? else { return Ok(()) };
+        off_thread("read ahead", &self.inner.path, move |_| page_cache::warm(&descriptor, range, ahead_end))
+            .await
     }
 }
 

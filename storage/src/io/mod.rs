@@ -101,6 +101,9 @@ pub trait IoFile: Clone + 'static {
     /// A second, buffered (not `O_DIRECT`), read-only descriptor of the same file for `sendfile`; opened once and
     /// shared. The simulated disk has none.
     fn send_descriptor(&self) -> impl Future<Output = Result<Option<Arc<OwnedFd>>, IoError>>;
+    /// Fills the page cache with `[position, end)` on a helper thread, which also begins to read up to `ahead_end`.
+    /// Nothing under the simulated disk.
+    fn warm(&self, range: (u64, u64), ahead_end: u64) -> impl Future<Output = Result<(), IoError>>;
 }
 
 pub use buffer::AlignedBuffer;
@@ -115,5 +118,6 @@ mod buffer;
 #[cfg(test)]
 mod contract_tests;
 pub mod glommio;
+pub mod page_cache;
 mod ring;
 pub mod sim;

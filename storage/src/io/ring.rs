@@ -68,7 +68,7 @@ impl Ring {
         Ok(Self { shared })
     }
 
-    /// Reads into `buffer` from `buffer_start` to its length.
+    /// Reads into `buffer` from `buffer_start` to its capacity.
     pub(super) async fn read(
         &self,
         file: &Arc<OwnedFd>,
@@ -77,7 +77,9 @@ impl Ring {
         position: u64,
     ) -> Completion {
         self.perform(file, Some(buffer), |descriptor, buffer| {
-            let (start, size) = span(buffer, buffer_start)?;
+            let room = buffer.as_mut().and_then(|buffer| buffer.room_from(buffer_start));
+            let (start, size) = room.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let size = u32::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
             Ok(opcode::Read::new(descriptor, start, size).offset(position).build())
         })
         .await

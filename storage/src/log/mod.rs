@@ -10,6 +10,7 @@ pub mod producer_state;
 mod read;
 pub(crate) mod recovery;
 pub(crate) mod retention;
+mod send;
 mod timestamps;
 mod write_behind;
 pub use log::{Appended, Log};

@@ -1,23 +1,23 @@
-//! Reading a log: recent batches from memory, older ones from their segment by direct I/O. What is
-//! returned are whole batches; nothing on the way looks into a record.
+//! Reading a log: recent batches from memory, older ones as a range of their segment's file
+//! ([`super::send`]), or by direct I/O where that cannot be. What is returned are whole batches; nothing on the
+//! way looks into a record.
 
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::log::Log;
+use super::send::{FromFile, Wanted};
 use super::write_behind::copy_pending;
 use crate::error::ReadError;
 use crate::io::{Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
-use crate::segment::segment::{Segment, to_u64, to_usize};
+use crate::segment::segment::{Segment, WINDOW_BYTES, to_u64, to_usize};
 use crate::segment::sparse_index::SparseIndex;
 use crate::segment::{Fetched, ReadLimits, Slice};
 use crate::types::{Offset, Position};
 
-/// Bytes of one cold read: the disk's full speed, and what a fetch wants by default.
-const WINDOW_BYTES: usize = 1 << 20;
 /// Added to a window, so that the batch across its end is whole in most cases.
 const MARGIN_BYTES: usize = 64 << 10;
 
@@ -83,7 +83,17 @@ impl<I: Io> Log<I> {
                 };
                 (Rc::clone(segment), state.segments.get(above).map(|segment| segment.base_offset))
             };
-            if let Some(fetched) = self.read_segment(&segment, from, limits).await? {
+            if segment.index_from.get() > 0 {
+                self.complete_index(&segment).await?;
+            }
+            let segment_end = next_base.unwrap_or(self.offsets.get().log_end_offset);
+            let position = self.hinted(&segment, from);
+            let wanted = Wanted { position, from, limits, segment_end };
+            let found = match self.read_file_slices(&segment, wanted).await? {
+                FromFile::Answer(fetched) => fetched,
+                FromFile::UseMemory => self.read_segment(&segment, from, limits).await?,
+            };
+            if let Some(fetched) = found {
                 return Ok(fetched);
             }
             match next_base {
@@ -93,6 +103,12 @@ impl<I: Io> Log<I> {
         }
     }
 
+    /// Where the batch with this offset begins, if the last cold read ended there.
+    fn hinted(&self, segment: &Segment<I>, from: Offset) -> Option<u64> {
+        let (offset, point) = self.hint.get()?;
+        (offset == from && point.segment_base == segment.base_offset).then_some(point.position)
+    }
+
     /// Whole batches of one segment; `None` if it has none at or after `from`.
     async fn read_segment(
         &self,
@@ -100,20 +116,22 @@ impl<I: Io> Log<I> {
         from: Offset,
         limits: ReadLimits,
     ) -> Result<Option<Fetched>, ReadError> {
-        let mut position = match self.hint.get() {
-            Some((offset, point)) if offset == from && point.segment_base == segment.base_offset => {
-                point.position
-            }
-            _ => {
-                if segment.index_from.get() > 0 {
-                    self.complete_index(segment).await?;
-                }
-                segment.index.borrow().offsets().lookup(from).1.0
-            }
-        };
-        let mut window = limits.bytes_max.clamp(HEADER_BYTES, WINDOW_BYTES) + MARGIN_BYTES;
+        let indexed = || segment.index.borrow().offsets().lookup(from).1.0;
+        let mut position = self.hinted(segment, from).unwrap_or_else(indexed);
+        let mut retried = false;
+        let mut window = limits.bytes_max.clamp(HEADER_BYTES, to_usize(WINDOW_BYTES)) + MARGIN_BYTES;
         loop {
-            let end = segment.size.get().min(position + to_u64(window));
+            // Up to a batch's start, if the index knows one there: nothing is read in vain.
+            let known = segment
+                .index
+                .borrow()
+                .offsets()
+                .boundary(Position(position + to_u64(limits.bytes_max).min(WINDOW_BYTES)), limits.end);
+            let end = match known {
+                Some(Position(known)) if known > position && !retried => known,
+                _ => segment.size.get().min(position + to_u64(window)),
+            };
+            retried = true;
             if position >= end {
                 return Ok(None);
             }
@@ -142,6 +160,7 @@ impl<I: Io> Log<I> {
             if let Some((start, stop)) = run {
                 let next = LogPoint { segment_base: segment.base_offset, position: position + to_u64(stop) };
                 self.hint.set(Some((next_offset, next)));
+                segment.note_direct_read(position + to_u64(start), next.position);
                 let slice = bytes.slice(start..stop);
                 return Ok(Some(Fetched { bytes: slice.len(), slices: vec![Slice::Memory(slice)] }));
             }
@@ -204,7 +223,7 @@ impl<I: Io> Log<I> {
         mut each: impl FnMut(&BatchHeader, u64, &[u8]),
     ) -> Result<u64, IoError> {
         let mut position = from;
-        let mut window = WINDOW_BYTES;
+        let mut window = to_usize(WINDOW_BYTES);
         while position < to {
             let bytes = self.read_range(segment, position, to.min(position + to_u64(window))).await?;
             let mut at = 0;
@@ -221,7 +240,7 @@ impl<I: Io> Log<I> {
                     if at == 0 && needed <= bytes.len() {
                         break;
                     }
-                    window = WINDOW_BYTES.max(needed);
+                    window = to_usize(WINDOW_BYTES).max(needed);
                 }
                 _ => break,
             }

@@ -58,14 +58,15 @@ impl<I: Io> Log<I> {
     }
 
     async fn write_blocks(&self, segment: &Segment<I>, to: u64) -> Result<(), IoError> {
-        let mut spare = None;
         while segment.written.get() < to {
             let from = segment.written.get();
             let end = to.min(from + CHUNK_BYTES);
-            let mut buffer = spare.take().unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(end - from)));
+            let spare = self.shared.chunks.borrow_mut().pop();
+            let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(CHUNK_BYTES)));
             buffer.set_len(to_usize(end - from));
             copy_pending(&self.state.borrow(), segment, from, &mut buffer);
-            spare = Some(segment.write(buffer, end - from).await?);
+            let buffer = segment.write(buffer, end - from).await?;
+            self.shared.chunks.borrow_mut().push(buffer);
             self.shared.dirty_removed(end - from);
         }
         Ok(())

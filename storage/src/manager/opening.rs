@@ -103,6 +103,7 @@ impl<I: Io> LogManager<I> {
             room: Event::new(),
             due: RefCell::default(),
             due_event: Event::new(),
+            chunks: RefCell::default(),
             stopping: Cell::new(false),
             stop_event: Event::new(),
         });

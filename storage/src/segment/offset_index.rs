@@ -149,10 +149,21 @@ impl OffsetIndex {
         entry.map_or((self.base_offset, Position(0)), |entry| self.plain(*entry))
     }
 
-    /// The first entry at or after `position`: up to there, reading from before it takes whole batches.
-    pub fn upper_bound(&self, position: Position) -> Option<(Offset, Position)> {
-        let index = self.entries.partition_point(|entry| self.plain(*entry).1 < position);
+    /// The first entry beyond `offset`: its batch may hold it, and none before the entry of
+    /// [`lookup`](Self::lookup) does.
+    pub fn after(&self, offset: Offset) -> Option<(Offset, Position)> {
+        let index = self.entries.partition_point(|entry| self.plain(*entry).0 <= offset);
         self.entries.get(index).map(|entry| self.plain(*entry))
+    }
+
+    /// The last batch known to begin at or before `position` with every batch before it below the offset `end`.
+    pub fn boundary(&self, position: Position, end: Offset) -> Option<Position> {
+        let inside = self.entries.partition_point(|entry| {
+            let (offset, at) = self.plain(*entry);
+            at <= position && offset <= end
+        });
+        let index = inside.checked_sub(1)?;
+        self.entries.get(index).map(|entry| self.plain(*entry).1)
     }
 
     /// Drops entries of `offset` and beyond: the log now ends there.

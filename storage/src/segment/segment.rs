@@ -17,6 +17,9 @@ use crate::types::{Offset, TimestampMs};
 /// The grain as a position.
 pub(crate) const BLOCK: u64 = 4096;
 const _: () = assert!(BLOCK_BYTES == 4096);
+/// Bytes of one cold read at most, unless a batch is larger: the disk's full speed, what a fetch wants by default, and
+/// little enough that one peer does not hold the shard.
+pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Name of a segment's file: its base offset in twenty digits.
 pub fn file_name(base_offset: Offset, suffix: &str) -> String {
@@ -73,6 +76,8 @@ pub struct Segment<I: Io> {
     pub index_from: Cell<u64>,
     /// Timestamp of its first batch, for rolling by time.
     pub first_timestamp: Cell<Option<TimestampMs>>,
+    /// For each [`WINDOW_BYTES`] of the file, how much of it was read past the page cache.
+    read_directly: RefCell<Vec<u32>>,
 }
 
 impl<I: Io> std::fmt::Debug for Segment<I> {
@@ -106,6 +111,7 @@ impl<I: Io> Segment<I> {
             index: RefCell::new(SparseIndex::new(base_offset, index_interval_bytes)),
             index_from: Cell::new(0),
             first_timestamp: Cell::new(None),
+            read_directly: RefCell::default(),
         }
     }
 
@@ -117,6 +123,28 @@ impl<I: Io> Segment<I> {
         self.synced.set(size);
         self.sealed.set(sealed);
         self.index_from.set(size);
+    }
+
+    /// Notes that `[from, to)` was read past the page cache.
+    pub(crate) fn note_direct_read(&self, from: u64, to: u64) {
+        let mut read = self.read_directly.borrow_mut();
+        let windows = from / WINDOW_BYTES..to.div_ceil(WINDOW_BYTES);
+        if read.len() < to_usize(windows.end) {
+            read.resize(to_usize(windows.end), 0);
+        }
+        for window in windows {
+            let upto = u32::try_from((to - window * WINDOW_BYTES).min(WINDOW_BYTES)).unwrap_or(u32::MAX);
+            if let Some(known) = read.get_mut(to_usize(window)) {
+                *known = upto.max(*known);
+            }
+        }
+    }
+
+    /// Whether the byte at `position` was read past the page cache before: somebody reads it again.
+    pub(crate) fn was_read_directly(&self, position: u64) -> bool {
+        let read = self.read_directly.borrow();
+        let upto = read.get(to_usize(position / WINDOW_BYTES)).copied().unwrap_or(0);
+        position % WINDOW_BYTES < u64::from(upto)
     }
 
     /// Path of the segment's file, or of one beside it.

@@ -347,6 +347,10 @@ impl IoFile for SimFile {
     async fn send_descriptor(&self) -> Result<Option<Arc<OwnedFd>>, IoError> {
         Ok(None)
     }
+
+    async fn warm(&self, _range: (u64, u64), _ahead_end: u64) -> Result<(), IoError> {
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for SimIo {

@@ -2,6 +2,8 @@
 //! one, and after the journal has been around its ring many times.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "tests")]
 
+mod cold_reads;
+
 use std::path::Path;
 use std::rc::Rc;
 
@@ -66,6 +68,19 @@ async fn produce(log: &Rc<Log<GlommioIo>>, from: i64, count: i64, size: usize) {
     log.set_high_watermark(end);
 }
 
+/// What sending a slice would send.
+fn bytes_of(slice: &Slice) -> Vec<u8> {
+    match slice {
+        Slice::Memory(bytes) => bytes.to_vec(),
+        Slice::File { descriptor, position, len } => {
+            let mut bytes = vec![0; *len];
+            let at = i64::try_from(*position).unwrap();
+            assert_eq!(nix::sys::uio::pread(descriptor, &mut bytes, at).unwrap(), *len);
+            bytes
+        }
+    }
+}
+
 /// Reads everything and checks that each batch is the one that was sent, once and in order.
 async fn check(log: &Rc<Log<GlommioIo>>, count: i64, size: usize) {
     let partition = log.key().partition.0;
@@ -77,8 +92,7 @@ async fn check(log: &Rc<Log<GlommioIo>>, count: i64, size: usize) {
         let fetched = log.read(next, limits).await.unwrap();
         assert!(fetched.bytes > 0, "nothing at {next} of {log:?}");
         for slice in fetched.slices {
-            let Slice::Memory(bytes) = slice else { panic!("memory") };
-            for (header, bytes) in ringmain_storage::record::batch::batches(&bytes) {
+            for (header, bytes) in ringmain_storage::record::batch::batches(&bytes_of(&slice)) {
                 assert_eq!(header.base_offset(), next);
                 let mut expected = batch(partition, next.0, size);
                 ringmain_storage::record::batch::stamp(&mut expected, next, LeaderEpoch(0));
