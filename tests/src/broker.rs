@@ -33,9 +33,15 @@ pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     panic!("waited a minute for {what}");
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those the kernel gives to clients: a client that tries
+/// one of those again and again before the broker listens there may connect to itself.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let any = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", 10_000 + any % 20_000)) {
+            return listener.local_addr().unwrap().port();
+        }
+    }
 }
 
 /// A running broker. Dropping it kills it.
