@@ -1,5 +1,8 @@
 //! One process a data directory: a lock on `.lock`, the file Apache Kafka locks too, held until the process
 //! ends. The kernel gives it back however the process ends.
+//!
+//! The lock is of the kind that Java's file locks collide with (`fcntl`, on the open file), so that Apache's
+//! broker and this one keep each other out: both would write the metadata log.
 
 #[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
 use std::fs::{File, OpenOptions};
@@ -7,19 +10,20 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 
 /// The held lock.
 #[derive(Debug)]
 pub struct DirectoryLock {
     #[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
-    _file: Flock<File>,
+    _file: File,
 }
 
 /// Why the directory cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody has it.
+    /// Somebody has it. The file of an Apache broker does not say who.
     #[error("{directory} is in use by process {holder}: one broker a directory. Stop it, or set log.dirs to another directory", directory = directory.display())]
     Held {
         /// The directory.
@@ -47,21 +51,21 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
     let unusable = |source| LockError::Unusable { directory: directory.to_owned(), source };
     std::fs::create_dir_all(directory).map_err(unusable)?;
     let path = directory.join(".lock");
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
         .map_err(unusable)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut file) => {
+    match lock_whole(&file) {
+        Ok(()) => {
             file.set_len(0).map_err(unusable)?;
             file.rewind().map_err(unusable)?;
             write!(file, "{}", std::process::id()).map_err(unusable)?;
             Ok(DirectoryLock { _file: file })
         }
-        Err((mut file, Errno::EAGAIN)) => {
+        Err(Errno::EAGAIN | Errno::EACCES) => {
             let mut holder = String::new();
             let read = file.read_to_string(&mut holder);
             if read.is_err() || holder.is_empty() {
@@ -69,8 +73,20 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
             }
             Err(LockError::Held { directory: directory.to_owned(), holder })
         }
-        Err((_, errno)) => Err(unusable(errno.into())),
+        Err(errno) => Err(unusable(errno.into())),
     }
+}
+
+/// Locks a file from its first byte to wherever it may grow, for as long as it is open.
+#[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
+fn lock_whole(file: &File) -> nix::Result<()> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "two constants below 8, which the kernel takes as i16"
+    )]
+    let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);
+    let whole = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole)).map(drop)
 }
 
 #[cfg(test)]
