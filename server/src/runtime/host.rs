@@ -6,24 +6,29 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors below which a line of advice is due: connections, segments and journals share them.
 const DESCRIPTORS_ADVISED: u64 = 4096;
-/// Memory that io_uring may lock, below which buffers are not registered.
-const LOCKED_BYTES_ADVISED: u64 = 8 << 20;
+/// Descriptors below which nothing works: rings, journal, metadata log, sockets and a few segments.
+const DESCRIPTORS_MIN: u64 = 64;
+/// Locked memory below which the runtime's rings cannot be made.
+const LOCKED_BYTES_MIN: u64 = 512 << 10;
 /// First kernel that has all that is used: `IORING_SETUP_*` of the runtime, `RWF_DSYNC` through io_uring.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// The least a start needs. An error says what to do; advice goes into the list.
 pub fn check(log_dirs: &[PathBuf], advice: &mut Vec<String>) -> Result<(), String> {
-    check_kernel()?;
+    let name = nix::sys::utsname::uname()
+        .map_err(|errno| format!("the kernel's version cannot be read: {errno}"))?;
+    check_kernel(&name.release().to_string_lossy())?;
+    check_locked_memory(raised(Resource::RLIMIT_MEMLOCK))?;
     check_io_uring()?;
-    log_dirs.iter().try_for_each(|directory| check_direct_io(directory))?;
-    raise_descriptors(advice);
-    if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_MEMLOCK)
-        && soft < LOCKED_BYTES_ADVISED
-    {
-        advice.push(format!(
-            "only {} KiB may be locked, so I/O buffers are not registered with the kernel: `ulimit -l 8192` makes it faster",
-            soft / 1024
-        ));
+    check_descriptors(raised(Resource::RLIMIT_NOFILE), advice)?;
+    for directory in log_dirs {
+        check_direct_io(directory)?;
+        if lies_in_memory(directory) {
+            advice.push(format!(
+                "{} lies in memory: what is acknowledged there does not outlive the machine",
+                directory.display()
+            ));
+        }
     }
     Ok(())
 }
@@ -44,10 +49,7 @@ pub fn space(path: &Path) -> Option<Space> {
     Some(Space { total_bytes: bytes(told.blocks()), usable_bytes: bytes(told.blocks_available()) })
 }
 
-fn check_kernel() -> Result<(), String> {
-    let name = nix::sys::utsname::uname()
-        .map_err(|errno| format!("the kernel's version cannot be read: {errno}"))?;
-    let release = name.release().to_string_lossy().into_owned();
+fn check_kernel(release: &str) -> Result<(), String> {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < KERNEL_MIN {
@@ -59,24 +61,71 @@ fn check_kernel() -> Result<(), String> {
     Ok(())
 }
 
+/// Raises a soft limit to the hard one, for nothing else in the process counts on the soft one, and says
+/// what it is then.
+fn raised(resource: Resource) -> u64 {
+    let Ok((soft, hard)) = getrlimit(resource) else { return u64::MAX };
+    if soft < hard && setrlimit(resource, hard, hard).is_ok() { hard } else { soft }
+}
+
+fn check_locked_memory(bytes: u64) -> Result<(), String> {
+    if bytes < LOCKED_BYTES_MIN {
+        return Err(format!(
+            "only {} KiB of memory may be locked, and io_uring needs {}: `ulimit -l 8192` (LimitMEMLOCK=8M in a systemd unit) allows it",
+            bytes >> 10,
+            LOCKED_BYTES_MIN >> 10
+        ));
+    }
+    Ok(())
+}
+
+fn check_descriptors(descriptors: u64, advice: &mut Vec<String>) -> Result<(), String> {
+    let more = "`ulimit -n 65536` (LimitNOFILE=65536 in a systemd unit) allows more";
+    if descriptors < DESCRIPTORS_MIN {
+        return Err(format!(
+            "only {descriptors} descriptors may be open, and a broker needs {DESCRIPTORS_MIN} at least: {more}"
+        ));
+    }
+    if descriptors < DESCRIPTORS_ADVISED {
+        advice.push(format!(
+            "only {descriptors} descriptors may be open, which connections and partitions share: {more}"
+        ));
+    }
+    Ok(())
+}
+
 #[expect(clippy::disallowed_methods, reason = "one small read before any executor runs")]
 fn check_io_uring() -> Result<(), String> {
-    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
-        Ok(text) if text.trim() == "2" => {
-            Err("io_uring is switched off on this host: `sysctl kernel.io_uring_disabled=0` allows it".to_owned())
-        }
-        Ok(text) if text.trim() == "1" && !nix::unistd::geteuid().is_root() => Err(
+    let switch = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    check_io_uring_switch(&switch, nix::unistd::geteuid().is_root())?;
+    ringmain_storage::io::ring_available().map_err(|error| match error.raw_os_error() {
+        Some(1 | 38) => format!(
+            "io_uring is forbidden to this process ({error}): in a container allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile"
+        ),
+        Some(12) => format!("io_uring got no memory ({error}): raise the locked memory limit, `ulimit -l 8192`"),
+        _ => format!("io_uring cannot be used: {error}"),
+    })
+}
+
+/// What `kernel.io_uring_disabled` says: 0 or nothing, everyone; 1, a group (and root); 2, nobody.
+fn check_io_uring_switch(switch: &str, is_root: bool) -> Result<(), String> {
+    match switch.trim() {
+        "2" => Err(
+            "io_uring is switched off on this host: `sysctl kernel.io_uring_disabled=0` allows it".to_owned()
+        ),
+        // A member of the group is told by the ring itself.
+        "1" if !is_root && ringmain_storage::io::ring_available().is_err() => Err(
             "io_uring is for members of kernel.io_uring_group only here: `sysctl kernel.io_uring_disabled=0`, or join that group"
                 .to_owned(),
         ),
-        _ => ringmain_storage::io::ring_available().map_err(|error| match error.raw_os_error() {
-            Some(1 | 38) => format!(
-                "io_uring is forbidden to this process ({error}): in a container allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile"
-            ),
-            Some(12) => format!("io_uring got no memory ({error}): raise the locked memory limit, `ulimit -l 8192`"),
-            _ => format!("io_uring cannot be used: {error}"),
-        }),
+        _ => Ok(()),
     }
+}
+
+/// Whether the file system keeps its files in memory only.
+fn lies_in_memory(path: &Path) -> bool {
+    use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+    statfs(path).is_ok_and(|told| told.filesystem_type() == TMPFS_MAGIC)
 }
 
 #[expect(
@@ -96,24 +145,18 @@ fn check_direct_io(data: &Path) -> Result<(), String> {
     let removed = std::fs::remove_file(&probe);
     match (opened, removed) {
         (Ok(_), _) => Ok(()),
-        (Err(error), _) if error.raw_os_error() == Some(22) => Err(format!(
-            "{} is on a file system without direct I/O (tmpfs and overlays have none): set log.dirs to a directory on ext4 or XFS",
-            data.display()
-        )),
-        (Err(error), _) => Err(format!("{} cannot be written: {error}", data.display())),
+        (Err(error), _) => Err(refusal(data, &error)),
     }
 }
 
-/// Raises the soft limit to the hard one: nothing else in the process counts on the soft one.
-fn raise_descriptors(advice: &mut Vec<String>) {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let raised =
-        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard) } else { Ok(soft) };
-    let now = raised.unwrap_or(soft);
-    if now < DESCRIPTORS_ADVISED {
-        advice.push(format!(
-            "only {now} descriptors may be open: `ulimit -n 65536` allows more connections and partitions"
-        ));
+/// Why a file cannot be opened for direct I/O, in words.
+fn refusal(data: &Path, error: &std::io::Error) -> String {
+    let data = data.display();
+    match error.raw_os_error() {
+        Some(22) => format!(
+            "{data} is on a file system without direct I/O (ramfs and older tmpfs have none): set log.dirs to a directory on ext4 or XFS"
+        ),
+        _ => format!("{data} cannot be written: {error}"),
     }
 }
 
@@ -138,12 +181,41 @@ mod tests {
 
     #[test]
     fn a_file_system_without_direct_io_is_named_with_the_way_out() {
-        // tmpfs took O_DIRECT from Linux 6.6 on, so only the wording of a refusal can be looked at everywhere.
-        if let Err(text) = check_direct_io(Path::new("/proc")) {
-            assert!(text.contains("/proc"), "{text}");
-        }
+        // EINVAL is what the kernel says to O_DIRECT where there is none.
+        let text = refusal(Path::new("/mnt/ram"), &std::io::Error::from_raw_os_error(22));
+        assert!(text.contains("/mnt/ram") && text.contains("ext4"), "{text}");
         let directory = tempfile::tempdir().unwrap();
         check_direct_io(directory.path()).unwrap();
         assert!(!directory.path().join(".ringmain-probe").exists());
+    }
+
+    #[test]
+    fn a_kernel_is_old_by_its_first_two_numbers() {
+        for good in ["6.1.0", "6.1-rc1", "6.18.44-fc", "10.0", "7.0.0+"] {
+            assert_eq!(check_kernel(good), Ok(()), "{good}");
+        }
+        for old in ["6.0.19-amd64", "5.15.0", "2.6.32", "", "linux"] {
+            assert!(check_kernel(old).unwrap_err().contains("6.1 or newer"), "{old}");
+        }
+    }
+
+    #[test]
+    fn limits_that_are_too_low_are_refused_with_what_would_do() {
+        assert!(check_locked_memory(64 << 10).unwrap_err().contains("ulimit -l"));
+        assert_eq!(check_locked_memory(LOCKED_BYTES_MIN), Ok(()));
+        let mut advice = Vec::new();
+        assert!(check_descriptors(16, &mut advice).unwrap_err().contains("ulimit -n"));
+        assert_eq!(check_descriptors(1024, &mut advice), Ok(()));
+        assert!(advice[0].contains("only 1024 descriptors"), "{advice:?}");
+        assert_eq!(check_descriptors(DESCRIPTORS_ADVISED, &mut advice), Ok(()));
+        assert_eq!(advice.len(), 1);
+    }
+
+    #[test]
+    fn io_uring_that_is_switched_off_is_told_with_the_switch() {
+        assert!(check_io_uring_switch("2\n", true).unwrap_err().contains("io_uring_disabled=0"));
+        assert_eq!(check_io_uring_switch("1\n", true), Ok(()));
+        assert_eq!(check_io_uring_switch("0\n", false), Ok(()));
+        assert_eq!(check_io_uring_switch("", false), Ok(()));
     }
 }

@@ -4,10 +4,16 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so.
+/// What the runtime says of itself: it warns that it could not register buffers, which nothing here uses.
+const RUNTIME: &str = "glommio";
+
+/// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so. The
+/// runtime's warnings are left out unless the filter names it.
 pub fn start(filter: &str) -> Result<(), String> {
+    let whole =
+        if filter.contains(RUNTIME) { filter.to_owned() } else { format!("{RUNTIME}=error,{filter}") };
     let filter =
-        EnvFilter::try_new(filter).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))?;
+        EnvFilter::try_new(whole).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
