@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ringmain::{cli, start};
 
 #[global_allocator]
@@ -37,6 +37,10 @@ enum Command {
     Produce(cli::produce::ProduceArgs),
     /// Prints records, one a line.
     Consume(cli::consume::ConsumeArgs),
+    /// Makes, lists, describes, alters and deletes topics.
+    Topic(cli::topic::TopicArgs),
+    /// Prints a script that completes commands and flags, for bash, zsh, fish and others.
+    Completions(cli::completions::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Produce(produce)) => cli::produce::run(&produce),
         Some(Command::Consume(consume)) => cli::consume::run(&consume),
+        Some(Command::Topic(topic)) => cli::topic::run(&topic),
+        Some(Command::Completions(completions)) => cli::completions::run(&completions, Arguments::command()),
         None if arguments.help_config => start::print_config_help(),
         None => {
             let mut set = arguments.set;

@@ -149,7 +149,8 @@ impl Client {
         let answer = self.call(&request)?;
         let doing = || format!("look up topic {name}");
         let Some(topic) = answer.topics.into_iter().next() else {
-            return Err(CliError::Broker { doing: doing(), code: ErrorCode::UnknownTopicOrPartition });
+            let code = ErrorCode::UnknownTopicOrPartition;
+            return Err(CliError::Broker { doing: doing(), code, message: None });
         };
         check(topic.error_code, doing)?;
         let addresses: HashMap<i32, String> = answer
@@ -175,6 +176,7 @@ impl Client {
             let leader = addresses.get(&partition.leader_id).ok_or_else(|| CliError::Broker {
                 doing: format!("find the leader of {name}-{}", partition.partition_index),
                 code: ErrorCode::LeaderNotAvailable,
+                message: None,
             })?;
             leaders.push(leader.clone());
         }
@@ -184,8 +186,16 @@ impl Client {
 
 /// An error for every code but none.
 pub(crate) fn check(code: i16, doing: impl FnOnce() -> String) -> Result<(), CliError> {
+    refused(code, None, doing).map_or(Ok(()), Err)
+}
+
+/// The error that a code other than none is, with what the broker said beside it.
+pub(crate) fn refused(code: i16, message: Option<&str>, doing: impl FnOnce() -> String) -> Option<CliError> {
     match ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError) {
-        ErrorCode::None => Ok(()),
-        code => Err(CliError::Broker { doing: doing(), code }),
+        ErrorCode::None => None,
+        code => {
+            let message = message.filter(|message| !message.is_empty()).map(str::to_owned);
+            Some(CliError::Broker { doing: doing(), code, message })
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::process::ExitCode;
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::wire::{DecodeError, EncodeError};
@@ -26,6 +27,8 @@ pub(crate) enum CliError {
         doing: String,
         /// The code.
         code: ErrorCode,
+        /// What the broker said beside it.
+        message: Option<String>,
     },
     /// The broker does not speak an API this command needs, in any version we know.
     Unsupported(&'static str),
@@ -46,6 +49,21 @@ impl CliError {
     }
 }
 
+impl CliError {
+    /// 2 for arguments that cannot be, 1 for all else.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Whether the reader of our output went away, as `head` does: that is its right.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Terminal(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,7 +76,10 @@ impl fmt::Display for CliError {
             }
             Self::Decode(error) => write!(f, "the broker's answer cannot be read: {error}"),
             Self::Encode(error) => write!(f, "a request cannot be written: {error}"),
-            Self::Broker { doing, code } => write!(f, "{doing}: {} (code {})", code.name(), code.code()),
+            Self::Broker { doing, code, message } => {
+                write!(f, "{doing}: {} (code {})", code.name(), code.code())?;
+                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
             Self::Unsupported(api) => write!(f, "the broker does not speak {api} in a version known here"),
             Self::Terminal(source) => write!(f, "standard input or output: {source}"),
             Self::Usage(text) => f.write_str(text),

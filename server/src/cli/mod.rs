@@ -1,9 +1,11 @@
-//! `ringmain produce` and `ringmain consume`: small clients that speak the wire through our own codec
+//! `ringmain produce`, `ringmain consume` and `ringmain topic`: small clients that speak the wire through our own codec
 //! to any Kafka-protocol broker, for trying things out and for scripts. They block, use plain sockets,
 //! and know nothing of the broker in the same binary.
 
+pub mod completions;
 pub mod consume;
 pub mod produce;
+pub mod topic;
 
 mod client;
 mod clock;
