@@ -13,6 +13,7 @@ use crate::journal::journal::LogPoint;
 use crate::log::Log;
 use crate::manager::{LOGS_AT_A_TIME, LogManager};
 use crate::shared::Shared;
+use crate::space::{RETRY_INTERVAL, Room, is_no_space};
 use crate::types::PartitionKey;
 
 /// Logs written at a time while appends go on: two writes in flight reach the disk's full speed.
@@ -24,6 +25,7 @@ pub(crate) fn start<I: Io>(manager: &Rc<LogManager<I>>) {
     for _ in 0..WRITERS {
         shared.io.spawn(write_due(Rc::clone(shared)));
     }
+    shared.io.spawn(allocate(Rc::clone(shared)));
     shared.io.spawn(recycle(Rc::downgrade(manager), Rc::clone(shared)));
     shared.io.spawn(retain(Rc::downgrade(manager), Rc::clone(shared)));
     shared.io.spawn(announce_failure(Rc::downgrade(manager), Rc::clone(shared)));
@@ -46,6 +48,52 @@ async fn write_due<I: Io>(shared: Rc<Shared<I>>) {
             && let Err(error) = log.write_out(false).await
         {
             shared.failure.set(&error);
+        }
+    }
+}
+
+/// Allocates blocks for the logs that want them; where there are none it tries again, also for logs nobody appends to.
+async fn allocate<I: Io>(shared: Rc<Shared<I>>) {
+    loop {
+        let wanted = shared.space.listen();
+        let stop = shared.stop_event.listen();
+        if shared.stopping.get() || shared.failure.get().is_some() {
+            return;
+        }
+        let logs = shared.space.take();
+        if logs.is_empty() {
+            select(wanted, stop).await;
+            continue;
+        }
+        let mut short = false;
+        for log in logs.iter().filter_map(Weak::upgrade) {
+            log.wanting.set(false);
+            match log.allocate_blocks().await {
+                Ok(room) => short |= room == Room::Short,
+                Err(error) => return shared.failure.set(&error),
+            }
+        }
+        shared.space.set_short(short, &shared.config.log_dir);
+        if short {
+            select(std::pin::pin!(shared.io.sleep(RETRY_INTERVAL)), stop).await;
+        }
+    }
+}
+
+/// Does something that needs room until there is room.
+async fn with_room<I: Io, T>(
+    shared: &Shared<I>,
+    mut attempt: impl AsyncFnMut() -> Result<Option<T>, StoreError>,
+) -> Result<T, StoreError> {
+    loop {
+        let stop = shared.stop_event.listen();
+        if let Some(done) = attempt().await? {
+            return Ok(done);
+        }
+        select(std::pin::pin!(shared.io.sleep(RETRY_INTERVAL)), stop).await;
+        shared.failure.check()?;
+        if shared.stopping.get() {
+            return Err(StoreError::Closed);
         }
     }
 }
@@ -75,7 +123,12 @@ async fn settle<I: Io>(
     let found = ends.into_iter().filter_map(|(key, point)| Some((manager.log(key)?, point)));
     let logs: Vec<(Rc<Log<I>>, LogPoint)> = found.collect();
     stream::iter(logs.iter().filter(|(log, point)| !log.carries_only(*point)))
-        .map(|(log, _)| log.write_out(false))
+        .map(|(log, _)| {
+            with_room(
+                &manager.shared,
+                async || Ok((log.write_out(false).await? == Room::Ample).then_some(())),
+            )
+        })
         .buffer_unordered(LOGS_AT_A_TIME)
         .try_collect::<Vec<()>>()
         .await?;
@@ -89,7 +142,12 @@ async fn settle<I: Io>(
             return Err(manager.shared.failure.get().map_or(StoreError::Closed, StoreError::Failed));
         }
     }
-    manager.write_checkpoint(true).await
+    with_room(&manager.shared, async || match manager.write_checkpoint(true).await {
+        Ok(()) => Ok(Some(())),
+        Err(StoreError::Io(error)) if is_no_space(&error) => Ok(None),
+        Err(error) => Err(error),
+    })
+    .await
 }
 
 /// Removes what retention allows, every interval (`log.retention.check.interval.ms`).
@@ -127,6 +185,7 @@ async fn announce_failure<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared
         if shared.failure.get().is_some() {
             shared.room.notify(usize::MAX);
             shared.due_event.notify(usize::MAX);
+            shared.space.wake();
             shared.journal.wake();
             let Some(manager) = manager.upgrade() else { return };
             for log in manager.logs.borrow().values() {

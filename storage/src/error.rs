@@ -92,6 +92,9 @@ pub enum AppendError {
     /// Offsets or the batch's own counts would overflow.
     #[error("batch header is not that of one whole batch")]
     BadBatch,
+    /// The device is full. Nothing else is wrong: once there is room appends go on.
+    #[error("no space left for the log")]
+    NoSpace,
     /// The log is being deleted or the store closed.
     #[error("the log is closed")]
     Closed,

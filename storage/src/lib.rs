@@ -15,4 +15,5 @@ mod partition_folder;
 pub mod record;
 pub mod segment;
 mod shared;
+mod space;
 pub mod types;

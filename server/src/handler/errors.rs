@@ -31,7 +31,7 @@ pub(super) fn append(error: &AppendError) -> ErrorCode {
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::BadBatch => ErrorCode::InvalidRecord,
         AppendError::Closed => ErrorCode::NotLeaderOrFollower,
-        AppendError::Failed(_) => ErrorCode::KafkaStorageError,
+        AppendError::NoSpace | AppendError::Failed(_) => ErrorCode::KafkaStorageError,
     }
 }
 

@@ -19,6 +19,7 @@ use super::frame::{self, Descriptor, EntryKind, FrameHeader};
 use crate::config::StoreConfig;
 use crate::error::StorageFailed;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
+use crate::space::{RETRY_INTERVAL, is_no_space};
 use crate::types::{Offset, PartitionKey};
 
 /// Zeroes are written to a new file in steps of this size, so that it hinders others little.
@@ -126,6 +127,8 @@ pub struct Journal<I: Io> {
     stopped: Cell<bool>,
     /// Whether the ring's first files are still being made.
     making: Cell<bool>,
+    /// A file is needed, none is free, and the device is full.
+    lacks_space: Cell<bool>,
 }
 
 impl<I: Io> std::fmt::Debug for Journal<I> {
@@ -187,6 +190,7 @@ impl<I: Io> Journal<I> {
             stopping: Cell::new(false),
             stopped: Cell::new(false),
             making: Cell::new(false),
+            lacks_space: Cell::new(false),
         });
         let file = journal.make_file().await?;
         journal.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: BTreeMap::new() });
@@ -212,6 +216,8 @@ impl<I: Io> Journal<I> {
                 }
                 match journal.make_file().await {
                     Ok(file) => journal.ring.borrow_mut().free.push_back(file),
+                    // It is made when it is needed.
+                    Err(error) if is_no_space(&error) => break,
                     Err(error) => {
                         journal.fail(&error);
                         break;
@@ -222,6 +228,11 @@ impl<I: Io> Journal<I> {
             journal.making.set(false);
             journal.ring_moved.notify(usize::MAX);
         });
+    }
+
+    /// Whether it waits for room on the device: what is queued now waits, too.
+    pub(crate) fn lacks_space(&self) -> bool {
+        self.lacks_space.get()
     }
 
     /// The epoch of this start.
@@ -474,10 +485,19 @@ impl<I: Io> Journal<I> {
             let max = u64::try_from(self.config.journal_files_max).unwrap_or(u64::MAX);
             let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
             if files < max || urgent || self.failure.get().is_some() {
-                break self.make_file().await?;
+                match self.make_file().await {
+                    Err(error) if is_no_space(&error) && !self.stopping.get() => {
+                        self.lacks_space.set(true);
+                        let retry = std::pin::pin!(self.io.sleep(RETRY_INTERVAL));
+                        select(moved, retry).await;
+                        continue;
+                    }
+                    made => break made?,
+                }
             }
             moved.await;
         };
+        self.lacks_space.set(false);
         let mut ring = self.ring.borrow_mut();
         let first_sequence = ring.sequence;
         ring.current = Some(RingFile { file, first_sequence, ends: BTreeMap::new() });
@@ -494,7 +514,17 @@ impl<I: Io> Journal<I> {
             ring.next_number
         };
         let path = self.directory.join(file_name(self.epoch, number));
-        let file = self.io.open(&path, OpenHow::Create).await?;
+        let made = self.fill_file(&path).await;
+        if made.is_err() {
+            self.ring.borrow_mut().files -= 1;
+            // What there is of it would only take room; a start removes it, too.
+            drop(self.io.remove_file(&path).await);
+        }
+        made
+    }
+
+    async fn fill_file(&self, path: &Path) -> Result<I::File, IoError> {
+        let file = self.io.open(path, OpenHow::Create).await?;
         file.allocate(0, self.config.journal_file_bytes).await?;
         let mut buffer = AlignedBuffer::zeroed(PREWRITE_BYTES);
         let mut position = 0;

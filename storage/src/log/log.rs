@@ -90,6 +90,10 @@ pub struct Log<I: Io> {
     pub(crate) due: Cell<bool>,
     /// Laps its small remainder was carried without being written.
     pub(crate) carry_laps: Cell<u32>,
+    /// Whether it waits in the store's list of logs that want blocks.
+    pub(crate) wanting: Cell<bool>,
+    /// Whether its last allocation found the device full.
+    pub(crate) short_of_space: Cell<bool>,
     /// Where the last cold read ended: the next one need not search.
     pub(crate) hint: Cell<Option<(Offset, LogPoint)>>,
 }
@@ -186,6 +190,9 @@ impl<I: Io> Log<I> {
 
         let segment = self.segment_for(&header, &config);
         let position = segment.size.get();
+        if self.lacks_space(&segment, position + u64::from(len)) {
+            return Err(AppendError::NoSpace);
+        }
         if segment.index.borrow_mut().push(&header, Position(position)).is_err() {
             return Err(AppendError::BadBatch);
         }
@@ -414,6 +421,7 @@ impl<I: Io> Journaled for Log<I> {
         if self.unwritten() >= self.shared.config.write_behind_bytes {
             self.make_due();
         }
+        self.want_blocks();
     }
 }
 

@@ -1,5 +1,6 @@
 //! One partition's log: what is appended, what is durable, what may be read.
 
+mod blocks;
 pub mod checkpoint_file;
 pub mod epoch_cache;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]

@@ -118,6 +118,8 @@ impl<I: Io> Log<I> {
             writer: Mutex::new(()),
             due: Cell::new(false),
             carry_laps: Cell::new(0),
+            wanting: Cell::new(false),
+            short_of_space: Cell::new(false),
             hint: Cell::new(None),
         })
     }

@@ -14,6 +14,7 @@ use crate::io::{AlignedBuffer, Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
 use crate::segment::{offset_index, time_index};
+use crate::space::{Room, is_no_space};
 use crate::types::Offset;
 
 /// Bytes of one write: the disk's full speed with two or more in flight, and little to wait behind.
@@ -22,11 +23,12 @@ const CHUNK_BYTES: u64 = 1 << 20;
 impl<I: Io> Log<I> {
     /// Writes all whole blocks that are durable, and seals segments that were rolled. With `to_end` the active
     /// segment's last block is written as well, and it gets its true length: only a clean stop does so.
-    pub(crate) async fn write_out(&self, to_end: bool) -> Result<(), IoError> {
+    /// On a full device as much is written as has blocks; with `to_end` that is an error.
+    pub(crate) async fn write_out(&self, to_end: bool) -> Result<Room, IoError> {
         let _writer = self.writer.lock().await;
         self.due.set(false);
         if self.deleted.get() {
-            return Ok(());
+            return Ok(Room::Ample);
         }
         loop {
             let next = {
@@ -34,25 +36,32 @@ impl<I: Io> Log<I> {
                 let index = state.segments.iter().position(|segment| !segment.sealed.get());
                 index.map(|index| (Rc::clone(&state.segments[index]), index + 1 == state.segments.len()))
             };
-            let Some((segment, active)) = next else { return Ok(()) };
+            let Some((segment, active)) = next else { return Ok(Room::Ample) };
             if active && segment.head.borrow().is_some() && !segment.head_journalled.get() {
                 // Untouched since the start: the file has all of it.
-                return Ok(());
+                return Ok(Room::Ample);
             }
             let durable = self.durable.get();
             let limit = match segment.base_offset.cmp(&durable.segment_base) {
                 Ordering::Less => segment.size.get(),
                 Ordering::Equal => durable.position.min(segment.size.get()),
-                Ordering::Greater => return Ok(()),
+                Ordering::Greater => return Ok(Room::Ample),
             };
-            self.write_blocks(&segment, block_floor(limit)).await?;
             let whole = limit == segment.size.get();
+            let needed = if whole && (!active || to_end) { limit } else { block_floor(limit) };
+            if segment.allocated.get() < needed {
+                self.allocate(&segment).await?;
+            }
+            self.write_blocks(&segment, block_floor(limit).min(segment.allocated.get())).await?;
+            if segment.allocated.get() < needed {
+                return if to_end { Err(segment.no_space()) } else { Ok(Room::Short) };
+            }
             if !whole || active && !to_end {
-                return Ok(());
+                return Ok(Room::Ample);
             }
             self.seal(&segment).await?;
             if active {
-                return Ok(());
+                return Ok(Room::Ample);
             }
         }
     }
@@ -99,8 +108,14 @@ impl<I: Io> Log<I> {
             let _ = index.seal();
             (index.offsets().write(), index.times().write())
         };
-        self.shared.io.replace_file(&segment.path(offset_index::SUFFIX), offsets).await?;
-        self.shared.io.replace_file(&segment.path(time_index::SUFFIX), times).await
+        let io = &self.shared.io;
+        for (suffix, content) in [(offset_index::SUFFIX, offsets), (time_index::SUFFIX, times)] {
+            match io.replace_file(&segment.path(suffix), content).await {
+                Err(error) if is_no_space(&error) => tracing::warn!("it is rebuilt when needed: {error}"),
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Syncs every segment up to the one of `point`, then journals again what of `[.., point)` they do not hold.

@@ -29,6 +29,7 @@ use crate::log::checkpoint_file::read_partition_offsets;
 use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
 use crate::shared::Shared;
+use crate::space::Space;
 use crate::types::{Offset, PartitionKey};
 
 /// The controller's log has no journal and is not ours.
@@ -103,6 +104,7 @@ impl<I: Io> LogManager<I> {
             room: Event::new(),
             due: RefCell::default(),
             due_event: Event::new(),
+            space: Space::default(),
             chunks: RefCell::default(),
             stopping: Cell::new(false),
             stop_event: Event::new(),

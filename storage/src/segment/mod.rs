@@ -1,5 +1,6 @@
 //! Segments: files that hold exactly Kafka's bytes, and what reading them gives.
 
+mod allocation;
 pub mod offset_index;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's LogSegment")]
 pub mod segment;

@@ -63,6 +63,8 @@ pub struct Segment<I: Io> {
     pub synced: Cell<u64>,
     /// Whether its last block is written, its length set and both synced.
     pub sealed: Cell<bool>,
+    /// Up to where its blocks are allocated.
+    pub(crate) allocated: Cell<u64>,
     entry_synced: Cell<bool>,
     /// Bytes from a block's start to the end as they were at a start: journalled again before they are rewritten.
     pub head: RefCell<Option<(u64, Bytes)>>,
@@ -104,6 +106,7 @@ impl<I: Io> Segment<I> {
             written: Cell::new(0),
             synced: Cell::new(0),
             sealed: Cell::new(false),
+            allocated: Cell::new(0),
             entry_synced: Cell::new(false),
             head: RefCell::new(None),
             head_journalled: Cell::new(false),
@@ -123,6 +126,7 @@ impl<I: Io> Segment<I> {
         self.synced.set(size);
         self.sealed.set(sealed);
         self.index_from.set(size);
+        self.allocated.set(size.next_multiple_of(BLOCK));
     }
 
     /// Notes that `[from, to)` was read past the page cache.

@@ -5,6 +5,7 @@
 //! run is repeated exactly.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod full_disk;
 mod model;
 mod shards;
 mod workload;

@@ -136,7 +136,13 @@ async fn delete(manager: &Shards, expected: &Shared, key: PartitionKey) -> Resul
     Ok(())
 }
 
-async fn create(manager: &Shards, expected: &Shared, key: PartitionKey, topic: &str) -> Result<(), String> {
+/// Makes a log.
+pub(crate) async fn create(
+    manager: &Shards,
+    expected: &Shared,
+    key: PartitionKey,
+    topic: &str,
+) -> Result<(), String> {
     let new = ExpectedLog { existence: Existence::Creating, sent: Vec::new(), acknowledged_end: 0 };
     let known = expected.borrow().logs.get(&key).is_some_and(|log| log.existence == Existence::There);
     if !known {
@@ -153,20 +159,26 @@ fn set_existence(expected: &Shared, key: PartitionKey, existence: Existence) {
     }
 }
 
-fn key(topic: u8, partition: i32) -> PartitionKey {
+/// The key of a test topic.
+pub(crate) fn key(topic: u8, partition: i32) -> PartitionKey {
     PartitionKey { topic_id: TopicId([topic; 16]), partition: PartitionIndex(partition) }
 }
 
-struct Producer {
-    io: SimIo,
-    manager: Rc<Shards>,
-    expected: Shared,
-    life: Life,
+/// Appends to logs and notes what it is told.
+pub(crate) struct Producer {
+    /// See [`live`].
+    pub(crate) io: SimIo,
+    /// See [`live`].
+    pub(crate) manager: Rc<Shards>,
+    /// See [`live`].
+    pub(crate) expected: Shared,
+    /// See [`live`].
+    pub(crate) life: Life,
 }
 
 impl Producer {
     /// Appends batches, several in flight, and notes what is acknowledged.
-    async fn produce(&self, key: PartitionKey) -> Result<(), String> {
+    pub(crate) async fn produce(&self, key: PartitionKey) -> Result<(), String> {
         let log = self.manager.log(key).ok_or("a log that was made is not there")?;
         let mut random = Random::new(self.life.seed ^ u64::from(key.topic_id.0[0]) << 8 ^ log_number(key));
         self.resend_last(&log, key).await?;
@@ -183,7 +195,13 @@ impl Producer {
         self.acknowledge(&log, key).await
     }
 
-    fn append(&self, log: &Log<SimIo>, key: PartitionKey, random: &mut Random) -> Result<(), String> {
+    /// Appends one batch and does not wait.
+    pub(crate) fn append(
+        &self,
+        log: &Log<SimIo>,
+        key: PartitionKey,
+        random: &mut Random,
+    ) -> Result<(), String> {
         let base_offset = self.expected.borrow().logs[&key].sent_end();
         let produced = some_batch(key, base_offset, random);
         let leader_epoch = LeaderEpoch(self.life.number);
@@ -202,7 +220,8 @@ impl Producer {
         Ok(())
     }
 
-    async fn acknowledge(&self, log: &Log<SimIo>, key: PartitionKey) -> Result<(), String> {
+    /// Waits until all that was appended is durable.
+    pub(crate) async fn acknowledge(&self, log: &Log<SimIo>, key: PartitionKey) -> Result<(), String> {
         let end = self.expected.borrow().logs[&key].sent_end();
         log.wait_durable(Offset(end)).await.map_err(|error| error.to_string())?;
         if let Some(log) = self.expected.borrow_mut().logs.get_mut(&key) {

@@ -67,17 +67,30 @@ pub(super) struct Content {
     live: Vec<u8>,
     base: Vec<u8>,
     effects: VecDeque<Effect>,
+    /// Blocks reach up to here.
+    allocated: usize,
 }
 
 impl Content {
     /// A file that holds `bytes` for certain.
     pub(super) fn certain(bytes: Vec<u8>) -> Self {
-        Self { live: bytes.clone(), base: bytes, effects: VecDeque::new() }
+        let allocated = bytes.len();
+        Self { live: bytes.clone(), base: bytes, effects: VecDeque::new(), allocated }
     }
 
     /// What a reader sees now.
     pub(super) fn live(&self) -> &[u8] {
         &self.live
+    }
+
+    /// Up to where it has blocks.
+    pub(super) fn allocated(&self) -> usize {
+        self.allocated
+    }
+
+    /// Gives it blocks up to `end`.
+    pub(super) fn allocate(&mut self, end: usize) {
+        self.allocated = end.max(self.allocated);
     }
 
     /// A write is given to the device.
@@ -101,6 +114,7 @@ impl Content {
     pub(super) fn truncate(&mut self, number: ChangeNumber, size: usize) {
         let change = Change::Truncate { size };
         apply(&mut self.live, &change);
+        self.allocated = size;
         self.effects.push_back(Effect { number, change, state: State::Complete });
     }
 

@@ -50,6 +50,7 @@ pub(super) struct Disk {
     effects: VecDeque<NameEffect>,
     next_node: u64,
     next_change: ChangeNumber,
+    full: bool,
 }
 
 impl Disk {
@@ -62,6 +63,7 @@ impl Disk {
             effects: VecDeque::new(),
             next_node: 1,
             next_change: 0,
+            full: false,
         }
     }
 
@@ -102,8 +104,28 @@ impl Disk {
         }
     }
 
+    /// Fills the device up, or makes room.
+    pub(super) fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// An error if the device is full.
+    pub(super) fn room(&self) -> io::Result<()> {
+        if self.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// Gives a file blocks up to `end`; those it has it keeps.
+    pub(super) fn allocate(&mut self, node: NodeId, end: usize) -> io::Result<()> {
+        if end > self.content(node)?.allocated() {
+            self.room()?;
+            self.content_mut(node)?.allocate(end);
+        }
+        Ok(())
+    }
+
     /// Makes an empty file.
     pub(super) fn create_file(&mut self, path: &Path) -> io::Result<NodeId> {
+        self.room()?;
         let name = self.name_of(path)?;
         if self.live.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -239,6 +261,7 @@ impl Disk {
             effects: VecDeque::new(),
             next_node: self.next_node,
             next_change: self.next_change,
+            full: false,
         };
         disk.drop_unreachable();
         disk.base.clone_from(&disk.live);

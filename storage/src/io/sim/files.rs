@@ -111,6 +111,7 @@ impl SimIo {
         self.operate(
             (operation, path),
             |disk| {
+                disk.allocate(node, position + bytes.len())?;
                 let number = disk.next_change();
                 disk.content_mut(node)?.begin_write(number, position, bytes);
                 Ok(number)
@@ -331,8 +332,11 @@ impl IoFile for SimFile {
             .await
     }
 
-    async fn allocate(&self, _position: u64, _size: u64) -> Result<(), IoError> {
-        self.io.operate(("allocate", &self.path), |_| Ok(()), |_, (), _| ()).await
+    async fn allocate(&self, position: u64, size: u64) -> Result<(), IoError> {
+        let end = usize::try_from(position + size);
+        let end = end.map_err(|_| self.failed("allocate", io::ErrorKind::InvalidInput))?;
+        let node = self.node;
+        self.io.operate(("allocate", &self.path), |disk| disk.allocate(node, end), |_, (), _| ()).await
     }
 
     async fn size(&self) -> Result<u64, IoError> {

@@ -6,7 +6,7 @@
 //! - Each change and each sync counts twice: when it is given to the disk and when it is done. The power can
 //!   be cut at any of these counts; nothing runs after that, and [`SimWorld::crash`] gives the disk as it
 //!   could be found, once for each seed.
-//! - A counted operation can be made to fail; bits can be made to rot.
+//! - A counted operation can be made to fail; bits can be made to rot; the device can be full.
 //! - Which of the ready tasks runs next and how long the disk takes is drawn from the seed; the trace is a
 //!   line for each counted operation, and the same seed gives the same trace.
 //!
@@ -73,6 +73,12 @@ impl SimWorld {
     /// have landed in part; what a failed sync covered is never certain any more.
     pub fn fail_at_step(&self, step: u64, errno: i32) {
         self.inner.faults.borrow_mut().insert(step, errno);
+    }
+
+    /// Fills the device up, or makes room: while it is full, files cannot be made, and those there are get no blocks
+    /// beyond what was written or allocated. A power cut makes room.
+    pub fn set_full(&self, full: bool) {
+        self.inner.disk.borrow_mut().set_full(full);
     }
 
     /// Changes one bit of a file, now and for ever.
