@@ -163,9 +163,6 @@ impl Service {
                 let mut outcome = topics::create(working, &specs, &mut context);
                 if validate_only {
                     outcome.records.clear();
-                    for topic in outcome.answer.iter_mut().flatten() {
-                        topic.topic_id = TopicId::default();
-                    }
                 }
                 self.take(outcome, reply, failed_list, working, group);
             }

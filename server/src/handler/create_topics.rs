@@ -6,8 +6,8 @@
 //! Left out: authorization, quotas, and `timeout_ms`: the answer leaves when the topic is durable and can be
 //! used, or was refused.
 //!
-//! Order of checks, as in `ControllerApis.createTopics` and `ReplicationControlManager.createTopics`: named once → name
-//! valid, not there → configuration → partitions and replicas. All but the first and the configuration are the
+//! Order of checks, as in `ControllerApis.createTopics` and `ReplicationControlManager.createTopics`: named once → not the
+//! controller's own topic → name valid, not there → configuration → partitions and replicas. All but the first and the configuration are the
 //! controller's.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +26,9 @@ use crate::metadata::request::{CreateTopicSpec, CreatedTopic};
 
 /// First version that tells the new topic's configuration.
 const CONFIGS_SINCE: i16 = 5;
+
+/// The name under which the controller keeps its records, which are no topic.
+const METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// Answers one `CreateTopics`.
 pub(super) async fn handle<I: Io>(
@@ -52,6 +55,11 @@ pub(super) async fn handle<I: Io>(
                 ));
                 continue;
             }
+        }
+        if &*topic.name == METADATA_TOPIC {
+            let why = format!("{METADATA_TOPIC} is the controller's own");
+            results.push(refused(topic.name, ErrorCode::InvalidRequest, why));
+            continue;
         }
         let wanted = topic.configs.iter().map(|config| (&*config.name, config.value.as_deref()));
         match configs::check_topic(wanted) {

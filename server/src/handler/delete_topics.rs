@@ -6,7 +6,8 @@
 //! Left out: authorization, and `timeout_ms`: the answer leaves when the deletion is durable.
 //!
 //! Order of checks, as in `ControllerApis.deleteTopics`: `delete.topic.enable`, else no topic of the request goes
-//! (`INVALID_REQUEST` before version 3, which has no better error) → named by one of name and id → named once → exists.
+//! (`INVALID_REQUEST` before version 3, which has no better error) → named by one of name and id → named once → not by
+//! its name and by its id → exists.
 
 use std::collections::{HashMap, HashSet};
 
@@ -43,13 +44,28 @@ pub(super) async fn handle<I: Io>(
     }
     let (mut responses, named) = named_once(asked);
     let image = broker.image();
+    let by_id: HashSet<Uuid> =
+        named.iter().filter(|topic| topic.name.is_none()).map(|topic| topic.topic_id).collect();
+    let mut in_both_ways = HashSet::new();
     let (mut known, mut refs) = (Vec::new(), Vec::new());
-    for topic in named {
+    // Those by name first: they may be the topics of ids that stand elsewhere in the request.
+    let (by_name, rest): (Vec<_>, Vec<_>) = named.into_iter().partition(|topic| topic.name.is_some());
+    for topic in by_name.into_iter().chain(rest) {
         // The answer tells both, whichever was asked by.
         let found = match &topic.name {
             Some(name) => image.topic_by_name(name),
             None => image.topic_by_id(topics::topic_id(topic.topic_id)),
         };
+        let id = found.map_or(topic.topic_id, |found| topics::uuid(found.id));
+        if topic.name.is_some() && by_id.contains(&id) {
+            in_both_ways.insert(id);
+            let wrong = "The provided topic name maps to an ID that was already supplied.".to_owned();
+            responses.push(refused(topic.name, id, ErrorCode::InvalidRequest, wrong));
+            continue;
+        }
+        if in_both_ways.contains(&id) {
+            continue;
+        }
         refs.push(match &topic.name {
             Some(name) => TopicRef::Name(name.to_string()),
             None => TopicRef::Id(topics::topic_id(topic.topic_id)),

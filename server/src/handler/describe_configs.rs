@@ -49,7 +49,8 @@ pub(super) fn handle<I: Io>(
                 None => describe(broker, &image, &resource),
             };
             let (code, message, entries) = match described {
-                Ok(entries) => (ErrorCode::None, None, entries),
+                // As Apache: an empty message, not none.
+                Ok(entries) => (ErrorCode::None, Some(Str::default()), entries),
                 Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
             };
             let asked = resource.configuration_keys.filter(|keys| !keys.is_empty());

@@ -2,7 +2,8 @@
 //!
 //! Order of checks, as in `RequestHeader.parse` and `RequestContext.parseRequest`: key known and served → version served
 //! (`ApiVersions` answers a wrong one, every other API closes the connection: the client cannot have learnt of it
-//! here) → body readable, to its end. A body that cannot be read closes the connection and says which field it was.
+//! here) → body readable. A body that cannot be read closes the connection and says which field it was; bytes
+//! after it are not looked at, as in Apache.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ringmain_protocol::ApiKey;
@@ -156,15 +157,13 @@ async fn answer<R: wire::Request>(
     frame(key, &request, version, answer)
 }
 
-/// Reads what follows the client id, which is all of the frame.
+/// Reads what follows the client id.
 fn read<R: wire::Request>(key: ApiKey, request: &Request) -> Result<R, wire::DecodeError> {
     let mut reader = Reader::new(request.rest.clone());
     if key.request_header_version(request.version) >= FLEXIBLE_HEADER {
         reader.skip_tags("RequestHeader")?;
     }
-    let body = R::read(&mut reader, request.version)?;
-    reader.finish(R::NAME)?;
-    Ok(body)
+    R::read(&mut reader, request.version)
 }
 
 /// The frame of an answer.

@@ -46,17 +46,12 @@ pub(super) async fn handle<I: Io>(
     };
     let fits = version >= TOPICS_BY_ID_SINCE
         || asked.into_iter().flatten().all(|topic| topic.name.is_some() && topic.topic_id.is_zero());
+    if let Some(asked) = asked.filter(|_| !fits) {
+        return misfit(asked);
+    }
     let image = broker.image();
     let mut described = match asked {
         None => image.topics().map(|topic| describe(&image, topic)).collect(),
-        Some(asked) if !fits => {
-            // Before version 12 an answer cannot leave a name out.
-            let name = |topic: &MetadataRequestTopic| Some(topic.name.clone().unwrap_or_default());
-            asked
-                .iter()
-                .map(|topic| unknown(name(topic), topic.topic_id, ErrorCode::InvalidRequest))
-                .collect()
-        }
         Some(asked) if asked.iter().any(|topic| !topic.topic_id.is_zero()) => by_id(&image, asked),
         Some(asked) => by_name(broker, asked, request.allow_auto_topic_creation).await,
     };
@@ -79,13 +74,23 @@ pub(super) async fn handle<I: Io>(
         cluster_id: Some(Str::from(&*image.cluster_id)),
         controller_id: broker.settings().node_id,
         topics: described,
-        error_code: if fits { 0 } else { ErrorCode::InvalidRequest.code() },
         ..MetadataResponse::default()
     };
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = topics::CLUSTER_OPERATIONS;
     }
     response.into()
+}
+
+/// The answer to a request that names topics as its version cannot: nothing of the cluster is told.
+fn misfit(asked: &[MetadataRequestTopic]) -> Answer<MetadataResponse> {
+    // Before version 12 an answer cannot leave a name out.
+    let name = |topic: &MetadataRequestTopic| Some(topic.name.clone().unwrap_or_default());
+    let topics =
+        asked.iter().map(|topic| unknown(name(topic), topic.topic_id, ErrorCode::InvalidRequest)).collect();
+    let error_code = ErrorCode::InvalidRequest.code();
+    MetadataResponse { topics, error_code, cluster_id: None, controller_id: -1, ..MetadataResponse::default() }
+        .into()
 }
 
 /// Topics named by id; names beside ids are not looked at, as in Apache.

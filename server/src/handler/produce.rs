@@ -24,7 +24,8 @@ use bytes::{Bytes, BytesMut};
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest};
 use ringmain_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
 };
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
@@ -58,23 +59,31 @@ struct Refusal {
     code: ErrorCode,
     log_start_offset: i64,
     message: Option<String>,
+    /// The record that is to blame, if it is one alone.
+    record_index: Option<usize>,
     current_leader: Option<LeaderIdAndEpoch>,
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, log_start_offset: -1, message: None, current_leader: None }
+        Self { code, log_start_offset: -1, message: None, record_index: None, current_leader: None }
     }
 }
 
 impl Refusal {
     fn into_response(self, index: i32) -> PartitionProduceResponse {
+        let message = self.message.map(Str::from);
+        let record_error = |index| BatchIndexAndErrorMessage {
+            batch_index: i32::try_from(index).unwrap_or(i32::MAX),
+            batch_index_error_message: message.clone(),
+        };
         PartitionProduceResponse {
             index,
             error_code: self.code.code(),
             base_offset: -1,
             log_start_offset: self.log_start_offset,
-            error_message: self.message.map(Str::from),
+            record_errors: self.record_index.into_iter().map(record_error).collect(),
+            error_message: message,
             current_leader: self.current_leader.unwrap_or_default(),
             ..PartitionProduceResponse::default()
         }
@@ -220,11 +229,13 @@ fn led_by(described: &PartitionImage, version: i16) -> Refusal {
 /// Apache gives no log start offset for what it refuses before it looks into the records.
 fn refused_batch<I: Io>(partition: &Partition<I>, error: &BatchError) -> Refusal {
     let code = errors::batch(error);
-    let log_start_offset = match code {
-        ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge => -1,
+    let log_start_offset = match (code, error) {
+        (ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge, _)
+        | (_, BatchError::Truncated { .. } | BatchError::MoreThanOne | BatchError::Magic(_)) => -1,
         _ => partition.log().offsets().log_start_offset.0,
     };
-    Refusal { log_start_offset, message: Some(error.to_string()), ..code.into() }
+    let (message, record_index) = (Some(error.to_string()), error.record_index());
+    Refusal { log_start_offset, message, record_index, ..code.into() }
 }
 
 /// Where the brokers are, for clients that were told to go elsewhere.

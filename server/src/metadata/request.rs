@@ -26,7 +26,7 @@ pub struct CreateTopicSpec {
 pub struct CreatedTopic {
     /// Its name.
     pub name: String,
-    /// Its id; zero when the request was only checked.
+    /// Its id, or one that nobody has if the request was only checked.
     pub topic_id: TopicId,
     /// How many partitions it has.
     pub partition_count: i32,

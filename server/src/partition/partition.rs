@@ -101,9 +101,12 @@ impl<I: Io> Partition<I> {
         if committed_only { offsets.last_stable_offset } else { offsets.high_watermark }
     }
 
-    /// The leader epoch under which the record at `offset` was appended; −1 if nobody knows. Walks the epochs from
+    /// The leader epoch under which the record at `offset` was or will be appended; −1 if nobody knows. Walks the epochs from
     /// the newest back, of which there is one for each time the leadership changed.
     pub fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
+        if offset >= self.log.offsets().log_end_offset {
+            return self.leader_epoch();
+        }
         let mut epoch = self.log.latest_epoch();
         while let Some(candidate) = epoch {
             match self.log.epoch_end_offset(LeaderEpoch(candidate.0 - 1)) {

@@ -1,8 +1,8 @@
 //! What makes a batch acceptable. A produced batch is taken if and only if:
 //!
-//! 1. there are bytes, they hold a header, magic is 2, and they are exactly one batch;
+//! 1. there are bytes, they hold a header, magic is 2, and the batch is whole;
 //! 2. it is not larger than the topic's `max.message.bytes`;
-//! 3. the stored CRC32C is that of the bytes it covers;
+//! 3. the stored CRC32C is that of the bytes it covers, and nothing follows the batch;
 //! 4. base offset is 0, record count is positive and last offset delta + 1;
 //! 5. it is not a control batch, and with a producer id it has an epoch and a sequence;
 //! 6. the codec exists, and the request's version may carry it;
@@ -21,6 +21,13 @@ use super::compression::{Codec, decompress};
 use super::record::{RecordError, read_frame, read_header, read_header_count};
 use super::varint::{Cursor, Malformed};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+
+/// Where the length of a batch stands; it does not count what is before it nor itself.
+const LENGTH_AT: usize = 8;
+/// Where the magic byte stands.
+const MAGIC_AT: usize = 16;
+/// The least length of the oldest format.
+const OLD_LENGTH_MIN: usize = 14;
 
 /// What a topic and a request allow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,6 +182,8 @@ pub enum BatchError {
         min: i64,
         /// Latest allowed.
         max: i64,
+        /// Which record, from 0; `None` if only the header was looked at.
+        index: Option<usize>,
     },
     /// A record without key in a compacted topic.
     #[error("record {index} has no key, which a compacted topic needs")]
@@ -214,11 +223,13 @@ impl BatchError {
     /// Which of Kafka's errors it is.
     pub const fn kind(&self) -> BatchErrorKind {
         match self {
-            Self::Truncated { .. } | Self::Length(_) | Self::Crc { .. } => BatchErrorKind::Corrupt,
+            Self::Length(_) | Self::Crc { .. } => BatchErrorKind::Corrupt,
+            Self::Magic(magic) if !matches!(magic, 0..=2) => BatchErrorKind::Corrupt,
             Self::TooLarge { .. } => BatchErrorKind::TooLarge,
             Self::TimestampType | Self::Timestamp { .. } => BatchErrorKind::InvalidTimestamp,
             Self::UnknownCodec(_) | Self::ZstdNotAllowed => BatchErrorKind::UnsupportedCompression,
             Self::Empty
+            | Self::Truncated { .. }
             | Self::MoreThanOne
             | Self::Magic(_)
             | Self::BaseOffset(_)
@@ -230,6 +241,15 @@ impl BatchError {
             | Self::Records(_) => BatchErrorKind::InvalidRecord,
         }
     }
+
+    /// The record that is wrong, from 0, where one was found.
+    pub const fn record_index(&self) -> Option<usize> {
+        match self {
+            Self::MissingKey { index } => Some(*index),
+            Self::Timestamp { index, .. } => *index,
+            _ => None,
+        }
+    }
 }
 
 /// Checks what a client sent for one partition; the rules are in the file's header. Allocates only where a compacted
@@ -239,9 +259,6 @@ pub fn validate_produced(bytes: &[u8], limits: &ProduceLimits) -> Result<Verifie
         return Err(BatchError::Empty);
     }
     let (header, size) = framed(bytes)?;
-    if bytes.len() > size {
-        return Err(BatchError::MoreThanOne);
-    }
     let attributes = header.attributes();
     if attributes.codec() == Some(Codec::Zstd) && !limits.zstd_allowed {
         return Err(BatchError::ZstdNotAllowed);
@@ -252,7 +269,10 @@ pub fn validate_produced(bytes: &[u8], limits: &ProduceLimits) -> Result<Verifie
     if size > limits.batch_bytes_max {
         return Err(BatchError::TooLarge { bytes: size, bytes_max: limits.batch_bytes_max });
     }
-    let crc = verify_crc(header, bytes)?;
+    let crc = verify_crc(header, bytes.get(..size).unwrap_or_default())?;
+    if bytes.len() > size {
+        return Err(BatchError::MoreThanOne);
+    }
     let (record_count, last_offset_delta) = (header.record_count(), header.last_offset_delta());
     if record_count <= 0 || last_offset_delta < 0 || record_count.wrapping_sub(1) != last_offset_delta {
         return Err(BatchError::Count { record_count, last_offset_delta });
@@ -307,16 +327,30 @@ pub fn validate_stored(bytes: &[u8]) -> Result<VerifiedBatch, BatchError> {
     Ok(summary(header, size, codec, crc))
 }
 
-/// The header of the batch at the start of `bytes`, whose length and magic can be, and the batch's size.
+/// The header of the batch at the start of `bytes`, whose length and magic can be, and the batch's size. The length
+/// and the magic byte stand at the same place in every format, and are judged in Kafka's order
+/// (`ByteBufferLogInputStream`).
 fn framed(bytes: &[u8]) -> Result<(&BatchHeader, usize), BatchError> {
     let have = bytes.len();
-    let header = BatchHeader::read(bytes).ok_or(BatchError::Truncated { need: HEADER_BYTES, have })?;
-    // The magic byte stands at the same place in every format: say what it is before judging a length.
-    if header.magic() != MAGIC {
-        return Err(BatchError::Magic(header.magic()));
+    let cut_off = BatchError::Truncated { need: HEADER_BYTES, have };
+    let Some(length) = bytes.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>()) else {
+        return Err(cut_off);
+    };
+    let length = i32::from_be_bytes(*length);
+    let whole = usize::try_from(length).ok().filter(|length| *length >= OLD_LENGTH_MIN);
+    let Some(need) = whole.and_then(|length| length.checked_add(LENGTH_AT + 4)) else {
+        return Err(BatchError::Length(length));
+    };
+    let Some(magic) = bytes.get(MAGIC_AT) else { return Err(cut_off) };
+    let magic = i8::from_be_bytes([*magic]);
+    if magic != MAGIC {
+        return Err(BatchError::Magic(magic));
     }
-    let need = header.batch_bytes().ok_or(BatchError::Length(header.batch_length()))?;
-    if have < need { Err(BatchError::Truncated { need, have }) } else { Ok((header, need)) }
+    if have < need {
+        return Err(BatchError::Truncated { need, have });
+    }
+    let header = BatchHeader::read(bytes).filter(|header| header.batch_bytes() == Some(need));
+    header.map(|header| (header, need)).ok_or(BatchError::Length(length))
 }
 
 fn verify_crc(header: &BatchHeader, batch: &[u8]) -> Result<u32, BatchError> {
@@ -358,8 +392,8 @@ fn check_records(
 ) -> Result<TimestampMs, BatchError> {
     let times = TimestampBounds::of(limits);
     if codec != Codec::None && !limits.compacted {
-        times.check(header.base_timestamp().0)?;
-        times.check(header.max_timestamp().0)?;
+        times.check(header.base_timestamp().0, None)?;
+        times.check(header.max_timestamp().0, None)?;
         return Ok(header.max_timestamp());
     }
     let records = decompress(codec, records, limits.decompressed_bytes_max).map_err(RecordError::from)?;
@@ -387,7 +421,7 @@ fn check_records(
             return Err(BatchError::MissingKey { index });
         }
         let timestamp = base_timestamp.wrapping_add(frame.timestamp_delta);
-        times.check(timestamp)?;
+        times.check(timestamp, Some(index))?;
         max_timestamp = max_timestamp.max(timestamp);
     }
     if !cursor.is_empty() {
@@ -412,10 +446,10 @@ impl TimestampBounds {
     }
 
     #[inline]
-    fn check(&self, timestamp: i64) -> Result<(), BatchError> {
+    fn check(&self, timestamp: i64, index: Option<usize>) -> Result<(), BatchError> {
         let (min, max) = (self.min, self.max);
         let passes = timestamp == NO_TIMESTAMP || (min..=max).contains(&timestamp);
-        if passes { Ok(()) } else { Err(BatchError::Timestamp { timestamp, min, max }) }
+        if passes { Ok(()) } else { Err(BatchError::Timestamp { timestamp, min, max, index }) }
     }
 }
 

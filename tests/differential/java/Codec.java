@@ -105,6 +105,7 @@ final class Codec {
             var partitions = fetched.responses().get(t).partitions();
             for (int p = 0; p < partitions.size(); p++) {
                 ObjectNode partition = (ObjectNode) json.get("responses").get(t).get("partitions").get(p);
+                partition.remove("recordsSizeInBytes");
                 partition.set("records", Batches.read(partitions.get(p).records()));
             }
         }

@@ -85,11 +85,15 @@ final class Normal {
         }
         switch (name) {
             case "topicId": return side.topicName(value.asText());
-            case "errorMessage": case "batchIndexErrorMessage": case "documentation": return "text";
+            case "errorMessage": case "batchIndexErrorMessage": case "documentation":
+                return value.asText().isEmpty() ? "an empty text" : "text";
             case "clusterId": return value.asText().isEmpty() ? "" : "the cluster's";
             case "finalizedFeaturesEpoch": return value.asLong() < 0 ? value.asText() : "an offset";
             case "host": return side.isOwnHost(value.asText()) ? "the broker's" : value.asText();
             case "port": return value.asInt() == side.port ? "the broker's" : value.asText();
+            case "logDir": return "a directory";
+            case "totalBytes": case "usableBytes": return value.asLong() > 0 ? "bytes of a disk" : value.asText();
+            case "sessionId": return value.asLong() == 0 ? "0" : side.session(value.asLong());
             case "producerId": return value.asLong() < 0 ? value.asText() : side.producer(value.asLong());
             default: break;
         }

@@ -29,6 +29,8 @@ final class Script {
     private final Map<String, String> variables = new HashMap<>();
     private final List<JsonNode> last = new ArrayList<>();
     private String label = "";
+    /** Requests since the label. */
+    private int asked;
 
     Script(Path file, Codec codec, List<Side> sides, Report report, boolean allVersions,
             Set<Short> served) throws IOException {
@@ -74,7 +76,7 @@ final class Script {
             } else {
                 try {
                     statement(lines.get(at));
-                } catch (RuntimeException error) {
+                } catch (IOException | RuntimeException error) {
                     report.failed(name, label, lines.get(at) + ": " + error
                         + (error.getCause() == null ? "" : ": " + error.getCause()));
                 }
@@ -149,14 +151,14 @@ final class Script {
             }
             String[] arguments = rest.split(" ", count + 1);
             for (int at = 1; at <= count; at++) {
-                macro = macro.replace("$" + at, arguments[at - 1]);
+                macro = macro.replace("$" + at, arguments[at - 1].equals("''") ? "" : arguments[at - 1]);
             }
             statement(macro.replace("$*", arguments.length > count ? arguments[count] : ""));
             return;
         }
         rest = substitute(rest);
         switch (words[0]) {
-            case "-": label = rest; break;
+            case "-": label = rest; asked = 0; break;
             case "from": {
                 String[] since = rest.split(" ", 2);
                 if (Integer.parseInt(variables.get("v")) >= Integer.parseInt(since[0])) statement(since[1]);
@@ -195,19 +197,21 @@ final class Script {
         JsonNode body = Codec.RELAXED.readTree(json.isEmpty() ? "{}" : json);
         JsonNode client = body.isObject() ? ((ObjectNode) body).remove("clientId") : null;
         String clientId = client == null ? "differential" : client.isNull() ? null : client.asText();
-        List<Side.Asked> asked = new ArrayList<>();
+        List<Side.Asked> sent = new ArrayList<>();
         for (Side side : sides) {
-            asked.add(side.send(key, version, clientId, body));
+            sent.add(side.send(key, version, clientId, body));
         }
         last.clear();
         for (int at = 0; at < sides.size(); at++) {
-            last.add(sides.get(at).receive(asked.get(at)));
+            last.add(sides.get(at).receive(sent.get(at)));
         }
         compare(key.name, version);
     }
 
     private void compare(String api, int version) {
-        report.compare(name, label, api, version, Normal.of(last.get(0), sides.get(0)), Normal.of(last.get(1), sides.get(1)));
+        asked++;
+        String when = asked == 1 ? label : label + " (" + asked + ")";
+        report.compare(name, when, api, version, Normal.of(last.get(0), sides.get(0)), Normal.of(last.get(1), sides.get(1)));
     }
 
     /** A right header and a body in hexadecimal. */
@@ -228,8 +232,10 @@ final class Script {
         JsonNode body = Codec.RELAXED.readTree(words[1]);
         byte[] frame = codec.request(key, version, 7, "m", body, unknown -> null);
         label = "the last byte is missing";
+        asked = 0;
         exchange(key, version, Arrays.copyOf(frame, frame.length - 1));
         label = "a byte follows the request";
+        asked = 0;
         exchange(key, version, Arrays.copyOf(frame, frame.length + 1));
     }
 
@@ -240,7 +246,7 @@ final class Script {
             side.disconnect();
             side.write(frame);
             byte[] answer = side.read();
-            last.add(answer == null ? Codec.JSON.textNode("closed") : codec.answer(key, version, 7, answer));
+            last.add(answer == null ? side.noAnswer() : codec.answer(key, version, 7, answer));
             side.disconnect();
         }
         compare(key.name, version);
@@ -253,7 +259,7 @@ final class Script {
             side.disconnect();
             side.sendRaw(bytes);
             byte[] answer = side.read();
-            last.add(Codec.JSON.textNode(answer == null ? "closed" : HexFormat.of().formatHex(answer)));
+            last.add(answer == null ? side.noAnswer() : Codec.JSON.textNode(HexFormat.of().formatHex(answer)));
             side.disconnect();
         }
         compare("stream", 0);

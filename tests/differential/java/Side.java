@@ -14,7 +14,7 @@ import org.apache.kafka.common.protocol.ApiKeys;
 
 /** One of the two brokers: a connection to it, and what it has told so far that the other calls otherwise. */
 final class Side {
-    private static final int ANSWER_MS_MAX = 15_000;
+    private static final int ANSWER_MS_MAX = 5_000;
 
     final String name;
     private final String host;
@@ -23,8 +23,10 @@ final class Side {
     private final Map<String, String> topicIds = new HashMap<>();
     private final Map<String, String> topicNames = new HashMap<>();
     private final Map<Long, String> producers = new HashMap<>();
+    private final Map<Long, String> sessions = new HashMap<>();
     private final Map<String, JsonNode> kept = new HashMap<>();
     private Socket socket;
+    private String ended = "closed";
     private int correlationId;
 
     Side(String name, String address, Codec codec) {
@@ -68,12 +70,9 @@ final class Side {
 
     /** The answer as JSON; a text says what came in its place. */
     JsonNode receive(Asked asked) throws Exception {
-        if (asked.failed != null) {
-            return closed();
-        }
-        byte[] frame = read();
+        byte[] frame = asked.failed == null ? read() : null;
         if (frame == null) {
-            return closed();
+            return noAnswer();
         }
         if (asked.silent) {
             JsonNode next = codec.answer(ApiKeys.API_VERSIONS, 0, asked.correlationId + 1, frame);
@@ -92,9 +91,10 @@ final class Side {
             in.readFully(frame);
             return frame;
         } catch (EOFException | SocketException closed) {
+            ended = "closed";
             return null;
         } catch (SocketTimeoutException silent) {
-            System.out.println(name + " gave no answer in " + ANSWER_MS_MAX + " ms");
+            ended = "silence";
             return null;
         }
     }
@@ -118,13 +118,18 @@ final class Side {
         return producers.computeIfAbsent(id, unknown -> "producer " + producers.size());
     }
 
+    String session(long id) {
+        return sessions.computeIfAbsent(id, unknown -> "session " + sessions.size());
+    }
+
     boolean isOwnHost(String text) {
         return text.equals(host);
     }
 
-    private JsonNode closed() throws IOException {
+    /** What came in place of an answer; the connection is used no more. */
+    JsonNode noAnswer() throws IOException {
         disconnect();
-        return Codec.JSON.textNode("closed");
+        return Codec.JSON.textNode(ended);
     }
 
     private void connect() throws IOException {
