@@ -89,8 +89,14 @@ fn misfit(asked: &[MetadataRequestTopic]) -> Answer<MetadataResponse> {
     let topics =
         asked.iter().map(|topic| unknown(name(topic), topic.topic_id, ErrorCode::InvalidRequest)).collect();
     let error_code = ErrorCode::InvalidRequest.code();
-    MetadataResponse { topics, error_code, cluster_id: None, controller_id: -1, ..MetadataResponse::default() }
-        .into()
+    MetadataResponse {
+        topics,
+        error_code,
+        cluster_id: None,
+        controller_id: -1,
+        ..MetadataResponse::default()
+    }
+    .into()
 }
 
 /// Topics named by id; names beside ids are not looked at, as in Apache.
