@@ -98,6 +98,7 @@ fn a_created_topic_is_in_the_image_when_the_answer_comes_and_survives_a_restart(
     let again = Running::start(directory.path());
     assert_eq!(topics(&again.image()), topics(&image));
     assert_eq!(again.image().cluster_id, image.cluster_id);
+    assert_eq!((image.kraft_version, again.image().kraft_version), (1, 1));
     assert_eq!(again.image().epoch, image.epoch + 1);
     let image = again.image();
     let partition = &image.topic_by_name("a").unwrap().partitions[1];

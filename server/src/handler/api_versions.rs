@@ -84,15 +84,14 @@ pub(super) fn handle<I: Io>(
             max_version: feature.max,
         })
         .collect();
-    let finalized_features = image
-        .features
-        .iter()
-        .map(|(name, level)| FinalizedFeatureKey {
-            name: Str::from(&**name),
-            max_version_level: *level,
-            min_version_level: *level,
-        })
-        .collect();
+    let kraft_version = Some(("kraft.version", image.kraft_version)).filter(|(_, level)| *level > 0);
+    let levels = image.features.iter().map(|(name, level)| (&**name, *level)).chain(kraft_version);
+    let finalized = |(name, level)| FinalizedFeatureKey {
+        name: Str::from(name),
+        max_version_level: level,
+        min_version_level: level,
+    };
+    let finalized_features = levels.map(finalized).collect();
     ApiVersionsResponse {
         api_keys: SERVED.iter().map(advertised).collect(),
         supported_features,

@@ -1,7 +1,8 @@
 //! Changes of configuration as clients ask for them: checked here as far as keys and values go, then decided by the
 //! controller, each resource as a whole. Shared by `AlterConfigs` and `IncrementalAlterConfigs`.
 //!
-//! Order of checks, as in `ConfigAdminManager.preprocess` and `ConfigurationControlManager`: the resource is named once →
+//! Order of checks, as in `ConfigAdminManager.preprocess` and `ConfigurationControlManager`: the request is not larger than
+//! what the metadata log takes at once (ours) → the resource is named once →
 //! each key once → no null but to delete → kind of resource → broker: empty or this broker's id; topic: a valid name →
 //! key and value → the rest is the controller's. What is wrong with a broker's value is `INVALID_REQUEST`, with a topic's
 //! `INVALID_CONFIG` (KAFKA-13609).
@@ -21,6 +22,9 @@ use crate::metadata::request::{AlterConfigSpec, ConfigOp};
 /// Keys of Kafka that a running broker may change and that have nothing to act on here.
 const DYNAMIC_WITHOUT_EFFECT: [&str; 4] =
     ["num.network.threads", "num.io.threads", "num.recovery.threads.per.data.dir", "background.threads"];
+
+/// Bytes of names, keys and values that one request may change, as they become one batch of the metadata log.
+const CHANGE_BYTES_MAX: usize = 1 << 20;
 
 /// What shall happen to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +53,16 @@ pub(super) struct Change {
     pub(super) replace: bool,
 }
 
+impl Change {
+    /// Bytes of what it names.
+    fn bytes(&self) -> usize {
+        let op = |(key, _, value): &(Str, Op, Option<Str>)| {
+            key.len() + value.as_ref().map_or(0, |value| value.len())
+        };
+        self.name.len() + self.ops.iter().map(op).sum::<usize>()
+    }
+}
+
 /// What became of one change.
 pub(super) struct Changed {
     /// The resource's kind.
@@ -75,10 +89,13 @@ pub(super) async fn apply<I: Io>(
         *times.entry((change.kind, change.name.clone())).or_default() += 1;
     }
     let (mut answers, mut specs, mut sent) = (Vec::with_capacity(changes.len()), Vec::new(), Vec::new());
+    let is_small = changes.iter().map(Change::bytes).sum::<usize>() <= CHANGE_BYTES_MAX;
     for change in changes {
         let (kind, name) = (change.kind, change.name.clone());
         let is_named_once = times.get(&(kind, name.clone())) == Some(&1);
-        let prepared = if is_named_once {
+        let prepared = if !is_small {
+            Err((ErrorCode::InvalidRequest, format!("one request changes at most {CHANGE_BYTES_MAX} bytes")))
+        } else if is_named_once {
             prepare(change, broker.settings().node_id)
         } else {
             Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned()))

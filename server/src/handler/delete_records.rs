@@ -10,9 +10,8 @@
 //! go (`POLICY_VIOLATION` when it only compacts) → the offset is −1 (the high watermark), or one up to there. An offset
 //! that is gone already changes nothing.
 
-use futures::future::join_all;
 use ringmain_protocol::error_code::ErrorCode;
-use ringmain_protocol::messages::delete_records_request::DeleteRecordsRequest;
+use ringmain_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsRequest};
 use ringmain_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
@@ -33,32 +32,36 @@ pub(super) async fn handle<I: Io>(
     request: DeleteRecordsRequest,
 ) -> Answer<DeleteRecordsResponse> {
     let image = broker.image();
-    let of_topics = request.topics.into_iter().map(|topic| {
+    let of_topics = request.topics.into_iter().map(async |topic| {
         let is_internal = topics::is_internal(&topic.name);
-        let partitions = topic.partitions.into_iter().map(|partition| {
-            let index = partition.partition_index;
-            let key = match topics::partition_key(&image, &topic.name, index) {
-                None => Err(ErrorCode::UnknownTopicOrPartition),
-                Some(_) if is_internal => Err(ErrorCode::InvalidTopicException),
-                Some(key) => Ok(key),
-            };
-            async move {
-                let (code, low_watermark) = match delete(broker, key, partition.offset).await {
-                    Ok(start) => (ErrorCode::None, start.0),
-                    Err(code) => (code, NO_LOW_WATERMARK),
-                };
-                DeleteRecordsPartitionResult {
-                    partition_index: index,
-                    low_watermark,
-                    error_code: code.code(),
-                }
-            }
-        });
-        let partitions = join_all(partitions);
-        async { DeleteRecordsTopicResult { name: topic.name, partitions: partitions.await } }
+        let key = |index| match topics::partition_key(&image, &topic.name, index) {
+            None => Err(ErrorCode::UnknownTopicOrPartition),
+            Some(_) if is_internal => Err(ErrorCode::InvalidTopicException),
+            Some(key) => Ok(key),
+        };
+        let partitions = topic
+            .partitions
+            .into_iter()
+            .map(|partition| answered(broker, key(partition.partition_index), partition));
+        let partitions = topics::all(partitions).await;
+        DeleteRecordsTopicResult { name: topic.name, partitions }
     });
-    let topics = join_all(of_topics).await;
+    let topics = topics::all(of_topics).await;
     DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() }.into()
+}
+
+/// The answer of one partition.
+async fn answered<I: Io>(
+    broker: &Broker<I>,
+    key: Result<PartitionKey, ErrorCode>,
+    asked: DeleteRecordsPartition,
+) -> DeleteRecordsPartitionResult {
+    let (code, low_watermark) = match delete(broker, key, asked.offset).await {
+        Ok(start) => (ErrorCode::None, start.0),
+        Err(code) => (code, NO_LOW_WATERMARK),
+    };
+    let partition_index = asked.partition_index;
+    DeleteRecordsPartitionResult { partition_index, low_watermark, error_code: code.code() }
 }
 
 /// Moves the start of one partition and gives where it is then.
@@ -94,7 +97,7 @@ async fn delete_here<I: Io>(partition: &Partition<I>, offset: i64) -> Result<Off
 mod tests {
     use super::super::test_kit::with_broker;
     use super::*;
-    use ringmain_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    use ringmain_protocol::messages::delete_records_request::DeleteRecordsTopic;
     use ringmain_protocol::wire::Str;
 
     fn request(topic: &str, partition_index: i32, offset: i64) -> DeleteRecordsRequest {

@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use futures::future::join_all;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ringmain_protocol::messages::describe_log_dirs_response::{
@@ -43,7 +42,7 @@ pub(super) async fn handle<I: Io>(
         Some((name, key, told.await?))
     });
     let (mut found, mut offline) = (Found::new(), Vec::new());
-    for (name, key, (directory, size, failed)) in join_all(sizes).await.into_iter().flatten() {
+    for (name, key, (directory, size, failed)) in topics::all(sizes).await.into_iter().flatten() {
         if failed {
             offline.push(directory.clone());
         }

@@ -7,7 +7,6 @@
 //! Order of checks, as in `KafkaApis.handleDescribeProducersRequest` and `ReplicaManager.activeProducerState`: the name is
 //! valid → the topic exists → the partition exists → it is led here.
 
-use futures::future::join_all;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::describe_producers_request::DescribeProducersRequest;
 use ringmain_protocol::messages::describe_producers_response::{
@@ -26,43 +25,39 @@ pub(super) async fn handle<I: Io>(
     request: DescribeProducersRequest,
 ) -> Answer<DescribeProducersResponse> {
     let image = broker.image();
-    let of_topics = request.topics.into_iter().map(|topic| {
+    let of_topics = request.topics.into_iter().map(async |topic| {
         let refused = if !topics::is_valid_name(&topic.name) {
-            Some((ErrorCode::InvalidTopicException, format!("{:?} is not a valid topic name", &*topic.name)))
+            Some((ErrorCode::InvalidTopicException, "The topic's name is not valid."))
         } else if image.topic_by_name(&topic.name).is_none() {
-            let message = "This server does not host this topic-partition.".to_owned();
-            Some((ErrorCode::UnknownTopicOrPartition, message))
+            Some((ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition."))
         } else {
             None
         };
-        let partitions = topic.partition_indexes.into_iter().map(|index| {
-            let key = topics::partition_key(&image, &topic.name, index);
-            let refused = refused.clone();
-            async move {
-                match refused {
-                    Some((code, message)) => answer(index, code, Some(message), Vec::new()),
-                    None => match producers(broker, key).await {
-                        Ok(active) => answer(index, ErrorCode::None, None, active),
-                        Err(code) => answer(index, code, None, Vec::new()),
-                    },
-                }
-            }
-        });
-        let partitions = join_all(partitions);
-        async { TopicResponse { name: topic.name, partitions: partitions.await } }
+        let key = |index| topics::partition_key(&image, &topic.name, index);
+        let partitions =
+            topic.partition_indexes.into_iter().map(|index| answered(broker, index, key(index), refused));
+        let partitions = topics::all(partitions).await;
+        TopicResponse { name: topic.name, partitions }
     });
-    let topics = join_all(of_topics).await;
+    let topics = topics::all(of_topics).await;
     DescribeProducersResponse { topics, ..DescribeProducersResponse::default() }.into()
 }
 
-fn answer(
+/// The answer of one partition.
+async fn answered<I: Io>(
+    broker: &Broker<I>,
     partition_index: i32,
-    code: ErrorCode,
-    message: Option<String>,
-    active_producers: Vec<ProducerState>,
+    key: Option<PartitionKey>,
+    refused: Option<(ErrorCode, &'static str)>,
 ) -> PartitionResponse {
-    let error_message = message.map(Str::from);
-    PartitionResponse { partition_index, error_code: code.code(), error_message, active_producers }
+    let (code, message, active_producers) = match refused {
+        Some((code, message)) => (code, Some(Str::from_static(message)), Vec::new()),
+        None => match producers(broker, key).await {
+            Ok(active) => (ErrorCode::None, None, active),
+            Err(code) => (code, None, Vec::new()),
+        },
+    };
+    PartitionResponse { partition_index, error_code: code.code(), error_message: message, active_producers }
 }
 
 /// What one partition remembers.

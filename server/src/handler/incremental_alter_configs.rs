@@ -173,4 +173,27 @@ mod tests {
             assert_eq!(change(&kit, BROKER, "num.partitions", 1, None).await, 0, "nothing to delete");
         });
     }
+
+    #[test]
+    fn more_than_the_metadata_log_takes_at_once_is_refused() {
+        with_broker(async |kit| {
+            let config = |number: i32| AlterableConfig {
+                name: Str::from(format!("some.plugin.key.{number}")),
+                config_operation: 0,
+                value: Some(Str::from("x".repeat(32_000))),
+            };
+            let ask = async |count| {
+                let resource = AlterConfigsResource {
+                    resource_type: ALL.0,
+                    resource_name: Str::from(ALL.1),
+                    configs: (0..count).map(config).collect(),
+                };
+                let request =
+                    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+                kit.ask(1, &request).await.responses[0].error_code
+            };
+            assert_eq!(ask(32).await, 0);
+            assert_eq!(ask(33).await, INVALID_REQUEST);
+        });
+    }
 }

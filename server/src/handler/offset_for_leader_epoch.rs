@@ -8,7 +8,6 @@
 //! Order of checks, as in `ReplicaManager.lastOffsetForLeaderEpoch`: partition exists → led here → the epoch the client
 //! believes in. An epoch that nobody knows is no error: epoch −1, offset −1.
 
-use futures::future::join_all;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
@@ -27,15 +26,16 @@ pub(super) async fn handle<I: Io>(
     request: OffsetForLeaderEpochRequest,
 ) -> Answer<OffsetForLeaderEpochResponse> {
     let image = broker.image();
-    let of_topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.into_iter().map(|partition| {
-            let key = topics::partition_key(&image, &topic.topic, partition.partition);
-            answered(broker, key, partition)
-        });
-        let partitions = join_all(partitions);
-        async { OffsetForLeaderTopicResult { topic: topic.topic, partitions: partitions.await } }
+    let of_topics = request.topics.into_iter().map(async |topic| {
+        let key = |index| topics::partition_key(&image, &topic.topic, index);
+        let partitions = topic
+            .partitions
+            .into_iter()
+            .map(|partition| answered(broker, key(partition.partition), partition));
+        let partitions = topics::all(partitions).await;
+        OffsetForLeaderTopicResult { topic: topic.topic, partitions }
     });
-    let topics = join_all(of_topics).await;
+    let topics = topics::all(of_topics).await;
     OffsetForLeaderEpochResponse { topics, ..OffsetForLeaderEpochResponse::default() }.into()
 }
 

@@ -1,5 +1,6 @@
 //! What several handlers ask about topics and nodes.
 
+use futures::{StreamExt, stream};
 use ringmain_protocol::wire::Uuid;
 use ringmain_storage::types::{PartitionIndex, PartitionKey, TopicId};
 
@@ -48,6 +49,15 @@ pub(super) fn partition_key(image: &MetadataImage, topic: &str, index: i32) -> O
     let topic = image.topic_by_name(topic)?;
     let exists = usize::try_from(index).is_ok_and(|at| at < topic.partitions.len());
     exists.then_some(PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) })
+}
+
+/// Partitions of a topic, and topics, that one request has work under way for: enough to keep every shard busy, and few
+/// enough that a request which names millions does not hold millions of waits.
+const AT_A_TIME: usize = 64;
+
+/// What all of `work` comes to, in its order, so much of it under way at a time.
+pub(super) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
+    stream::iter(work).buffered(AT_A_TIME).collect().await
 }
 
 /// A broker as clients see it on one listener.

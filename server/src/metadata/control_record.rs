@@ -93,6 +93,12 @@ impl ControlRecord {
         Self { kind: ControlKind::KRaftVersion, value: value.freeze() }
     }
 
+    /// The level a record of `kraft.version` says; `None` for other records and for one that ends too early.
+    pub fn kraft_level(&self) -> Option<i16> {
+        let level = self.value.get(2..4).filter(|_| self.kind == ControlKind::KRaftVersion)?;
+        Some(i16::from_be_bytes(level.try_into().ok()?))
+    }
+
     /// One voter.
     pub fn kraft_voters(voter: &Voter) -> Self {
         let mut value = BytesMut::new();

@@ -36,6 +36,8 @@ pub struct MetadataImage {
     pub epoch: i32,
     /// Finalized feature levels above 0, by name; `metadata.version` is one of them.
     pub features: Arc<BTreeMap<Arc<str>, i16>>,
+    /// Level of `kraft.version`, which control records keep.
+    pub kraft_version: i16,
     /// Registered brokers by node id.
     pub brokers: Arc<BTreeMap<i32, BrokerImage>>,
     /// Registered controllers by node id.
@@ -195,6 +197,7 @@ impl MetadataImage {
             end_offset: 0,
             epoch: 0,
             features: Arc::default(),
+            kraft_version: 0,
             brokers: Arc::default(),
             controllers: Arc::default(),
             configs: ChunkMap::default(),

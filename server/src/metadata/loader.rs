@@ -82,7 +82,10 @@ impl Loader {
 
     fn control(&mut self, record: &ControlRecord) {
         match record.kind {
-            ControlKind::KRaftVersion => self.kraft_version = Some(record.clone()),
+            ControlKind::KRaftVersion => {
+                self.image.kraft_version = record.kraft_level().unwrap_or(0);
+                self.kraft_version = Some(record.clone());
+            }
             ControlKind::KRaftVoters => self.voters = Some(record.clone()),
             ControlKind::LeaderChange | ControlKind::SnapshotHeader | ControlKind::SnapshotFooter => {}
         }

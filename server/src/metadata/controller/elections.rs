@@ -4,13 +4,16 @@ use super::super::error::{ControllerError, ErrorCode};
 use super::super::image::{BrokerImage, MetadataImage, PartitionImage};
 use super::super::image_records::uuid_of_topic;
 use super::super::request::{ElectLeadersSpec, ElectionKind, Elections};
-use super::{Outcome, refuse};
+use super::{Outcome, PARTITIONS_PER_REQUEST_MAX, refuse, too_many_partitions};
 use ringmain_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
 
 /// Elects leaders. Asked for all partitions, those that need no election are left out of the answer.
 pub fn elect(image: &MetadataImage, spec: &ElectLeadersSpec) -> Outcome<Elections> {
     let mut records = Vec::new();
     let mut elect = |topic: &str, partition: i32| {
+        if records.len() >= PARTITIONS_PER_REQUEST_MAX {
+            return Err(too_many_partitions());
+        }
         elect_one(image, topic, partition, spec.kind).map(|record| records.push(record))
     };
     let named = spec.partitions.clone();

@@ -9,8 +9,8 @@ use super::super::request::{FeatureSpec, UpgradeKind};
 use super::{Outcome, refuse};
 use ringmain_protocol::metadata::{ClearElrRecord, ConfigRecord, FeatureLevelRecord, MetadataRecord};
 
-/// The version of the quorum's own protocol, which control records keep; ours is at this level from the first day.
-const KRAFT_VERSION: (&str, i16) = ("kraft.version", 1);
+/// The version of the quorum's own protocol, which control records keep.
+const KRAFT_VERSION: &str = "kraft.version";
 /// Eligible leader replicas (KIP-966).
 const ELIGIBLE_LEADERS: &str = "eligible.leader.replicas.version";
 /// The level of `metadata.version` they need.
@@ -46,7 +46,7 @@ fn update_one(image: &MetadataImage, spec: &FeatureSpec) -> Result<Vec<MetadataR
     if let Some(why) = not_supported(image, name, *level) {
         return invalid(why);
     }
-    let current = if *name == KRAFT_VERSION.0 { KRAFT_VERSION.1 } else { image.feature(name) };
+    let current = if name == KRAFT_VERSION { image.kraft_version } else { image.feature(name) };
     if *level < current && *kind == UpgradeKind::Upgrade {
         return invalid(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
@@ -60,7 +60,7 @@ fn update_one(image: &MetadataImage, spec: &FeatureSpec) -> Result<Vec<MetadataR
     if *level == current {
         return Ok(Vec::new());
     }
-    if *name == KRAFT_VERSION.0 {
+    if name == KRAFT_VERSION {
         return invalid("The quorum's version is not changed here.".to_owned());
     }
     if name == METADATA_VERSION && *level < current {
@@ -134,7 +134,7 @@ mod tests {
     fn new_cluster() -> MetadataImage {
         let mut loader = Loader::new("c");
         loader.data(&bootstrap::first_records(), 10, 1).unwrap();
-        loader.image().clone()
+        MetadataImage { kraft_version: 1, ..loader.image().clone() }
     }
 
     fn update(

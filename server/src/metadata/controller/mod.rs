@@ -21,7 +21,7 @@ use super::error::{ControllerError, ErrorCode};
 use ringmain_protocol::metadata::MetadataRecord;
 use ringmain_storage::types::TopicId;
 
-/// Partitions one request may make in all: a batch of them stays below a megabyte (Kafka has the same limit).
+/// Partitions one request may make or change in all: a batch of them stays below a megabyte (Kafka has the same limit).
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 
 /// What a request comes to: records to be made durable, then the answer.
@@ -57,10 +57,10 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Controlle
     Err(ControllerError::new(code, message))
 }
 
-/// Refuses a request that makes too many partitions.
+/// Refuses a request that makes or changes too many partitions.
 fn too_many_partitions() -> ControllerError {
     ControllerError::new(
         ErrorCode::PolicyViolation,
-        format!("one request may make at most {PARTITIONS_PER_REQUEST_MAX} partitions"),
+        format!("one request may make or change at most {PARTITIONS_PER_REQUEST_MAX} partitions"),
     )
 }

@@ -7,26 +7,26 @@ use super::super::image::{BrokerImage, MetadataImage, PartitionImage};
 use super::super::image_records::uuid_of_topic;
 use super::super::request::{Answers, ReassignmentSpec};
 use super::topics::check_assignment;
-use super::{Outcome, refuse};
+use super::{Outcome, PARTITIONS_PER_REQUEST_MAX, refuse, too_many_partitions};
 use ringmain_protocol::metadata::{MetadataRecord, PartitionChangeRecord};
+use std::collections::BTreeSet;
 
 /// Gives partitions other replicas; `keep_count` refuses another number of them (KIP-860).
 pub fn alter(image: &MetadataImage, specs: &[ReassignmentSpec], keep_count: bool) -> Outcome<Answers<()>> {
-    let mut records = Vec::new();
-    let answer = specs
-        .iter()
-        .enumerate()
-        .map(|(at, spec)| {
-            // A second change of one partition would be decided on what the first has changed.
-            let names_it =
-                |other: &&ReassignmentSpec| other.topic == spec.topic && other.partition == spec.partition;
-            let record = alter_one(image, spec, keep_count)?;
-            if specs.iter().take(at).find(names_it).is_none() {
-                records.extend(record);
-            }
-            Ok(())
-        })
-        .collect();
+    let (mut records, mut changed) = (Vec::new(), BTreeSet::new());
+    let mut alter = |spec: &ReassignmentSpec| {
+        let Some(record) = alter_one(image, spec, keep_count)? else { return Ok(()) };
+        if records.len() >= PARTITIONS_PER_REQUEST_MAX {
+            return Err(too_many_partitions());
+        }
+        // A second change of one partition would be decided on what the first has changed.
+        if !changed.insert((spec.topic.clone(), spec.partition)) {
+            return refuse(ErrorCode::InvalidRequest, "the partition is named twice in this request");
+        }
+        records.push(record);
+        Ok(())
+    };
+    let answer = specs.iter().map(&mut alter).collect();
     Outcome { records, answer }
 }
 
