@@ -4,6 +4,8 @@
 
 mod alter_configs;
 mod alter_partition_reassignments;
+#[cfg(test)]
+mod any_request_tests;
 mod api_versions;
 mod config_changes;
 mod configs;
