@@ -45,7 +45,7 @@ pub const KEYS: &[Key] = &[
     Key::new("num.partitions", Kind::Int(1, 100_000), Some("1"), "Partitions of a topic created without a number."),
     Key::new(
         "default.replication.factor",
-        Kind::Short(1, 32767),
+        Kind::Int(1, 32767),
         Some("1"),
         "Replicas of a topic created without a number.",
     ),
@@ -126,7 +126,7 @@ pub const KEYS: &[Key] = &[
         "The codec records are kept in; `producer` keeps what the producer sent.",
     )
     .dynamic(),
-    Key::new("compression.gzip.level", Kind::Int(-1, 9), Some("-1"), "Level of gzip if compression.type is gzip.")
+    Key::new("compression.gzip.level", Kind::IntExcept(-1, 9, 0), Some("-1"), "Level of gzip if compression.type is gzip.")
         .dynamic(),
     Key::new("compression.lz4.level", Kind::Int(1, 17), Some("9"), "Level of lz4 if compression.type is lz4.")
         .dynamic(),

@@ -15,6 +15,8 @@ pub enum Kind {
     Short(i64, i64),
     /// A 32-bit integer in a range, both ends included.
     Int(i64, i64),
+    /// A 32-bit integer in a range, both ends included, but for one in between.
+    IntExcept(i64, i64, i64),
     /// A 64-bit integer in a range, both ends included.
     Long(i64, i64),
     /// A fraction in a range, both ends included.
@@ -125,6 +127,13 @@ impl Key {
                 }
                 Ok(number.to_string())
             }
+            Kind::IntExcept(low, high, except) => {
+                let number: i64 = text.parse().map_err(|_| wrong("it is not a whole number".to_owned()))?;
+                if number < low || number > high || number == except {
+                    return Err(wrong("it is out of range".to_owned()));
+                }
+                Ok(number.to_string())
+            }
             Kind::Double(low, high) => {
                 let number: f64 = text.parse().map_err(|_| wrong("it is not a number".to_owned()))?;
                 if !(low..=high).contains(&number) {
@@ -160,7 +169,7 @@ impl Key {
         match self.kind {
             Kind::Bool => 1,
             Kind::Text | Kind::Choice(_) => 2,
-            Kind::Int(..) => 3,
+            Kind::Int(..) | Kind::IntExcept(..) => 3,
             Kind::Short(..) => 4,
             Kind::Long(..) => 5,
             Kind::Double(..) => 6,
@@ -212,6 +221,9 @@ impl Key {
                 (_, i64::MAX) => format!("a whole number from {low}{unit}"),
                 _ => format!("a whole number from {low} to {high}{unit}"),
             },
+            Kind::IntExcept(low, high, except) => {
+                format!("a whole number from {low} to {high}{unit}, not {except}")
+            }
             Kind::Double(low, high) => format!("a number from {low} to {high}"),
             Kind::Text => "text".to_owned(),
             Kind::List => "a comma-separated list".to_owned(),

@@ -21,7 +21,7 @@ pub const KEYS: &[Key] = &[
     .synonym("log.cleanup.policy"),
     Key::new(
         "compression.gzip.level",
-        Kind::Int(-1, 9),
+        Kind::IntExcept(-1, 9, 0),
         Some("-1"),
         "Level of gzip if compression.type is gzip.",
     )

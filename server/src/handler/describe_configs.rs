@@ -3,9 +3,9 @@
 //! Versions: 0 (`is_default` in place of the source; ruby-kafka sends it unasked) · 1 (source, synonyms) ·
 //! 3 (type, documentation) · 4 (flexible).
 //!
-//! Left out: authorization, and resources other than topics and brokers (loggers, groups, client metrics), which are
-//! answered `INVALID_REQUEST`. Of other brokers' configuration nothing is known here, as in Apache. No key of the table
-//! is a secret.
+//! Left out: authorization; loggers, which are answered `INVALID_REQUEST`; groups and client metrics, for which nothing
+//! can be set yet, so that nothing is told of them. Of other brokers' configuration nothing is known here, as in
+//! Apache. No key of the table is a secret.
 //!
 //! Order of checks, as in `ConfigHelper.describeConfigs`: every kind of resource is one Kafka knows, else nothing is
 //! described → topic: name valid, exists; broker: empty or this broker's id → only the keys asked for, all if none is
@@ -25,8 +25,14 @@ use super::configs::{self, Entry, Source};
 use super::{Answer, Broker, Context, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
-/// The kinds of resources that Kafka knows: topics, brokers, loggers, client metrics, groups.
-const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, 8, 16, 32];
+/// Kind of a broker's loggers.
+const BROKER_LOGGER: i8 = 8;
+/// Kind of a subscription of client metrics.
+const CLIENT_METRICS: i8 = 16;
+/// Kind of a group.
+const GROUP: i8 = 32;
+/// The kinds of resources that Kafka knows.
+const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
 /// Answers one `DescribeConfigs`.
 pub(super) fn handle<I: Io>(
@@ -103,6 +109,7 @@ fn describe<I: Io>(
             }
             Err(_) => Err((ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))),
         },
+        CLIENT_METRICS | GROUP if !name.is_empty() => Ok(Vec::new()),
         kind => {
             Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no configuration here")))
         }
@@ -187,9 +194,10 @@ mod tests {
             assert_eq!(ask(&kit, 4, "1", &["min.insync.replicas"]).await, broker);
             assert_eq!(ask(&kit, 4, "1", &["log.retention.ms"]).await, "log.retention.ms=null 5");
             assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
+            assert_eq!(ask(&kit, 32, "some-group", &[]).await, "");
             assert_eq!(ask(&kit, 2, "nope", &[]).await, "error 3");
             assert_eq!(ask(&kit, 2, "n pe", &[]).await, "error 17");
-            for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (0, "t"), (99, "t")] {
+            for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (32, ""), (0, "t"), (99, "t")] {
                 assert_eq!(ask(&kit, kind, name, &[]).await, "error 42", "{kind} {name}");
             }
         });

@@ -50,7 +50,8 @@ pub(super) fn handle<I: Io>(
         let named = names(&image, broker.listener_name(), kind).into_iter();
         named.map(move |name| Told { resource_name: Str::from(name), resource_type: kind })
     };
-    let config_resources = kinds.into_iter().flat_map(told).collect();
+    // Apache tells the newest kind first.
+    let config_resources = kinds.into_iter().rev().flat_map(told).collect();
     ListConfigResourcesResponse { config_resources, ..Default::default() }.into()
 }
 
@@ -85,7 +86,7 @@ mod tests {
                     told.map(|told| format!("{} {}", told.resource_type, &*told.resource_name)).collect();
                 (answer.error_code, told.join(", "))
             };
-            assert_eq!(ask(1, &[]).await, (0, "2 t, 4 1, 8 1".to_owned()));
+            assert_eq!(ask(1, &[]).await, (0, "8 1, 4 1, 2 t".to_owned()));
             assert_eq!(ask(1, &[2]).await, (0, "2 t".to_owned()));
             assert_eq!(ask(1, &[2, 3]).await, (35, String::new()));
             assert_eq!(ask(0, &[]).await, (0, String::new()));

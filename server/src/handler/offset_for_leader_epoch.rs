@@ -116,7 +116,9 @@ mod tests {
             assert_eq!(ask("t", 0, 4, 4).await, (0, 4, 5));
             assert_eq!(ask("t", 0, 4, 5).await, (0, -1, -1), "nobody has been there");
             assert_eq!(ask("t", 0, 4, -1).await, (0, -1, -1));
+            assert_eq!(ask("t", 0, 4, -5).await, (0, -5, 0), "before all, as in Apache");
             assert_eq!(ask("t", 0, 3, 3).await, (74, -1, -1), "the client is behind");
+            assert_eq!(ask("t", 0, -5, 3).await, (74, -1, -1));
             assert_eq!(ask("t", 0, 5, 3).await, (75, -1, -1), "the client is ahead");
             assert_eq!(ask("t", 1, -1, 0).await, (3, -1, -1));
             assert_eq!(ask("nope", 0, -1, 0).await, (3, -1, -1));

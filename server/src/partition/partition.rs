@@ -15,6 +15,9 @@ use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey};
 
 use super::settings::TopicSettings;
 
+/// Stands for no leader epoch.
+const NO_EPOCH: i32 = -1;
+
 /// One partition led by this broker. Lives on its shard's thread.
 pub struct Partition<I: Io> {
     key: PartitionKey,
@@ -77,10 +80,10 @@ impl<I: Io> Partition<I> {
         self.leader_epoch.set(self.leader_epoch.get().max(leader_epoch));
     }
 
-    /// Checks the epoch a client believes in; a negative one means that it does not say.
+    /// Checks the epoch a client believes in; −1 means that it does not say.
     pub fn check_leader_epoch(&self, current: i32) -> Result<(), EpochMismatch> {
         match current.cmp(&self.leader_epoch.get().0) {
-            _ if current < 0 => Ok(()),
+            _ if current == NO_EPOCH => Ok(()),
             std::cmp::Ordering::Less => Err(EpochMismatch::Fenced),
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(EpochMismatch::Unknown),
@@ -122,7 +125,7 @@ impl<I: Io> Partition<I> {
     pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let own = self.leader_epoch.get();
         let latest = self.log.latest_epoch();
-        if epoch.0 < 0 || epoch > own {
+        if epoch.0 == NO_EPOCH || epoch > own {
             return None;
         }
         if latest.is_none_or(|latest| latest < epoch) {

@@ -90,7 +90,8 @@ impl EpochCache {
         epoch: LeaderEpoch,
         log_end_offset: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
-        if epoch.0 < 0 {
+        // Kafka's "undefined"; any other negative epoch is before all.
+        if epoch.0 == -1 {
             return None;
         }
         if self.latest_epoch() == Some(epoch) {
