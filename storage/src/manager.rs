@@ -118,6 +118,11 @@ impl<I: Io> LogManager<I> {
         self.logs.borrow().get(&key).map(Rc::clone)
     }
 
+    /// Bytes of records that the tail cache has let go of and that slices given to readers keep in memory.
+    pub fn lingering_bytes(&self) -> usize {
+        self.shared.cache.lingering_bytes()
+    }
+
     /// All logs' keys, in order.
     pub fn keys(&self) -> Vec<PartitionKey> {
         self.logs.borrow().keys().copied().collect()

@@ -17,7 +17,7 @@ use futures::lock::Mutex;
 use super::LogOffsets;
 use super::epoch_cache::EpochCache;
 use super::producer_state::{ProducerState, Verdict};
-use crate::cache::Evict;
+use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
 use crate::error::{AppendError, StorageFailed};
@@ -426,23 +426,28 @@ impl<I: Io> Journaled for Log<I> {
 }
 
 impl<I: Io> Evict for Log<I> {
-    fn evict_oldest(&self) -> bool {
+    fn evict_oldest(&self) -> Evicted {
         let mut state = self.state.borrow_mut();
-        let Some(oldest) = state.cached.front() else { return true };
-        let end = oldest.point.position + to_u64(oldest.bytes.len());
+        let Some(oldest) = state.cached.front() else { return Evicted::None };
+        let bytes = oldest.bytes.len();
+        let end = oldest.point.position + to_u64(bytes);
         let held = state
             .segments
             .iter()
             .find(|segment| segment.base_offset == oldest.point.segment_base)
             .is_none_or(|segment| segment.synced.get() >= end);
         if held {
-            state.cached.pop_front();
-        } else {
+            let evicted = state.cached.pop_front();
             drop(state);
-            if self.unwritten() > 0 {
-                self.make_due();
+            if let Some(evicted) = evicted {
+                self.shared.cache.evicted(evicted.bytes);
             }
+            return Evicted::Bytes(bytes);
         }
-        held
+        drop(state);
+        if self.unwritten() > 0 {
+            self.make_due();
+        }
+        Evicted::Needed
     }
 }
