@@ -94,7 +94,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         last_cpu(),
         ShardConfig {
             store: config.store.clone(),
-            net: config.net,
+            net: config.net.of_shard(1),
             settings: settings(&config),
             metadata: std::sync::Arc::clone(&control.store),
             controller: control.controller.clone(),

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod checker;
 pub mod client;
 pub mod dice;
+pub mod neighbourhood;
 pub mod wire;
 
 /// The folder of this crate, as cargo says when it runs a test: a build that was copied here with its

@@ -4,86 +4,12 @@
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::path::Path;
 
 use ringmain_tests::batch::{self, position};
-use ringmain_tests::broker::{Broker, wait_for};
-use ringmain_tests::checker::read_all;
 use ringmain_tests::client::{API_VERSIONS, Client, FETCH, METADATA, PRODUCE};
 use ringmain_tests::dice::{Dice, rounds};
+use ringmain_tests::neighbourhood::{Neighbourhood, TOPIC};
 use ringmain_tests::wire::{Reader, Writer};
-
-/// How much more memory the broker may hold after any test here than before it.
-const GROWTH_BYTES_MAX: u64 = 256 << 20;
-
-const TOPIC: &str = "neighbour";
-
-/// A broker, and a client on a connection of its own that must never notice anything.
-struct Neighbourhood {
-    broker: Broker,
-    neighbour: Client,
-    produced: i64,
-    resident_bytes_before: u64,
-    _directory: tempfile::TempDir,
-}
-
-impl Neighbourhood {
-    fn new() -> Neighbourhood {
-        let directory = tempfile::tempdir().unwrap();
-        let broker = Broker::start(Path::new(&directory.path().join("data")), &[]);
-        let mut neighbour = Client::connect(&broker.address);
-        neighbour.create_topic_and_wait(TOPIC, 1);
-        neighbour.create_topic_and_wait("target", 2);
-        let resident_bytes_before = broker.resident_bytes();
-        let mut all =
-            Neighbourhood { broker, neighbour, produced: 0, resident_bytes_before, _directory: directory };
-        all.neighbour_is_served();
-        all
-    }
-
-    fn connect(&self) -> Client {
-        Client::connect(&self.broker.address)
-    }
-
-    fn neighbour_is_served(&mut self) {
-        let value = format!("{}", self.produced).into_bytes();
-        let answer = self.neighbour.produce(TOPIC, 0, &batch::build(&[value])).unwrap();
-        assert_eq!((answer.error_code, answer.base_offset), (0, self.produced));
-        self.produced += 1;
-    }
-
-    /// Sends bytes on a new connection, ends its sending side, and expects that it is closed.
-    fn closes_on(&mut self, what: &str, bytes: &[u8]) {
-        let mut client = self.connect();
-        client.stream().write_all(bytes).unwrap();
-        client.stream().shutdown(Shutdown::Write).ok();
-        assert!(client.is_closed_by_broker(), "{what}: the connection stays open");
-        self.neighbour_is_served();
-    }
-
-    /// Sends bytes on a new connection that stays open for writing, and expects that it is closed.
-    fn refuses(&mut self, what: &str, bytes: &[u8]) {
-        let mut client = self.connect();
-        client.stream().write_all(bytes).unwrap();
-        assert!(client.is_closed_by_broker(), "{what}: the connection stays open");
-        self.neighbour_is_served();
-    }
-
-    /// Every record of the neighbour is there, memory is bounded, and the broker stops cleanly.
-    fn end(mut self) {
-        self.neighbour_is_served();
-        let found = read_all(&mut self.neighbour, TOPIC, 0);
-        assert!(found.iter().map(|(offset, _)| *offset).eq(0..self.produced), "nothing is lost");
-        let resident_bytes = self.broker.resident_bytes();
-        let limit = self.resident_bytes_before + GROWTH_BYTES_MAX;
-        assert!(
-            resident_bytes < limit,
-            "{resident_bytes} bytes resident, {} before",
-            self.resident_bytes_before
-        );
-        assert!(self.broker.stop().success());
-    }
-}
 
 #[test]
 fn frames_that_no_broker_can_read_close_the_connection_and_say_why() {
@@ -262,59 +188,5 @@ fn random_requests_are_answered_or_their_connection_is_closed() {
         assert!(client.is_closed_by_broker(), "round {round}: key {key} version {version} hangs");
     }
     place.neighbour_is_served();
-    place.end();
-}
-
-#[test]
-fn half_sent_requests_of_many_connections_are_bounded() {
-    let mut place = Neighbourhood::new();
-    let mut open = Vec::new();
-    for _ in 0..200 {
-        let mut client = place.connect();
-        client.stream().write_all(&100_000_000_i32.to_be_bytes()).unwrap();
-        client.stream().write_all(&[0; 10_000]).unwrap();
-        open.push(client);
-    }
-    for _ in 0..10 {
-        place.neighbour_is_served();
-    }
-    let resident_bytes = place.broker.resident_bytes();
-    assert!(
-        resident_bytes < place.resident_bytes_before + GROWTH_BYTES_MAX,
-        "{resident_bytes} bytes resident"
-    );
-    drop(open);
-    place.end();
-}
-
-#[test]
-fn a_client_that_never_reads_is_not_buffered_for() {
-    let mut place = Neighbourhood::new();
-    let large = batch::build(&[vec![b'v'; 900_000]]);
-    for _ in 0..20 {
-        assert_eq!(place.connect().produce("target", 0, &large).unwrap().error_code, 0);
-    }
-    let body = Writer::default().i32(-1).i32(0).i32(1).i32(50 << 20).i8(0);
-    let body = body.i32(1).string("target").i32(1).i32(0).i64(0).i32(50 << 20);
-    let mut greedy = place.connect();
-    greedy.stream().set_nonblocking(true).unwrap();
-    let frame = Client::frame(FETCH, 4, 1, &body.0);
-    // 2,000 fetches of 18 MB, or as many as the broker lets in.
-    for _ in 0..2_000 {
-        if greedy.stream().write_all(&frame).is_err() {
-            break;
-        }
-    }
-    for _ in 0..20 {
-        place.neighbour_is_served();
-    }
-    let resident_bytes = place.broker.resident_bytes();
-    assert!(
-        resident_bytes < place.resident_bytes_before + GROWTH_BYTES_MAX,
-        "{resident_bytes} bytes resident"
-    );
-    drop(greedy);
-    let log_end = wait_for("the target to be served", || place.connect().list_offset("target", 0, -1).ok());
-    assert_eq!(log_end, 20);
     place.end();
 }

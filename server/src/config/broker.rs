@@ -121,12 +121,7 @@ impl BrokerConfig {
                 resolved.integer("metadata.log.max.record.bytes.between.snapshots"),
             ),
             topic_defaults,
-            net: NetLimits {
-                request_bytes_max: count(resolved.integer("socket.request.max.bytes")),
-                requests_in_flight_max: count(resolved.integer("ringmain.requests.in.flight.max")),
-                connections_max: count(resolved.integer("max.connections")),
-                idle_max: Duration::from_millis(count_u64(resolved.integer("connections.max.idle.ms"))),
-            },
+            net: net_limits(resolved, memory_bytes),
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
             store,
@@ -136,6 +131,25 @@ impl BrokerConfig {
             log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
             set_at_start,
         })
+    }
+}
+
+/// Limits of all connections together, of which [`NetLimits::of_shard`] makes each shard's part.
+fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
+    let ms = |name| Duration::from_millis(count_u64(resolved.integer(name)));
+    let eighth = usize::try_from(memory_bytes / 8).unwrap_or(usize::MAX).max(64 << 20);
+    let bytes = |name| match resolved.integer(name) {
+        None | Some(-1) => eighth,
+        set => count(set),
+    };
+    NetLimits {
+        request_bytes_max: count(resolved.integer("socket.request.max.bytes")),
+        requests_in_flight_max: count(resolved.integer("ringmain.requests.in.flight.max")),
+        connections_max: count(resolved.integer("max.connections")),
+        idle_max: ms("connections.max.idle.ms"),
+        first_request_max: ms("ringmain.first.request.timeout.ms"),
+        received_bytes_max: bytes("queued.max.request.bytes"),
+        unsent_bytes_max: bytes("ringmain.unsent.response.max.bytes"),
     }
 }
 

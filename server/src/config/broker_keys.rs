@@ -85,6 +85,32 @@ pub const KEYS: &[Key] = &[
         "Connections open at one time (Kafka has no limit by default); `ulimit -n` bounds them too.",
     ),
     Key::new(
+        "queued.max.request.bytes",
+        Kind::Long(-1, i64::MAX),
+        Some("-1"),
+        "The most bytes received and not yet handled, over all connections; beyond it sockets are not read, so that \
+         no flood of requests takes the memory. Each shard has an equal part, at least one request of \
+         socket.request.max.bytes. -1: an eighth of the memory (Kafka: no limit).",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
+        "ringmain.unsent.response.max.bytes",
+        Kind::Long(1_048_576, i64::MAX),
+        None,
+        "The most bytes of answers in memory that no client has taken yet, over all connections; beyond it no \
+         request is started, and from half of it clients that do not read are closed. Records count when the tail \
+         cache would have let go of them. Each shard has an equal part. Not set: an eighth of the memory.",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
+        "ringmain.first.request.timeout.ms",
+        Kind::Long(100, i64::MAX),
+        Some("60000"),
+        "A connection that sends no whole request for so long after it was opened is closed: clients ask at once, \
+         and who does not only holds a place of max.connections.",
+    )
+    .unit(Unit::Milliseconds),
+    Key::new(
         "connections.max.idle.ms",
         Kind::Long(1, i64::MAX),
         Some("600000"),

@@ -214,7 +214,7 @@ fn length_prefix(size: i32) -> Bytes {
 /// A slice of a log as the connection sends it.
 fn part_of(slice: Slice) -> Part {
     match slice {
-        Slice::Memory(bytes) => Part::Memory(bytes),
+        Slice::Memory(bytes) => Part::Records(bytes),
         Slice::File { descriptor, position, len } => Part::File { descriptor, position, len },
     }
 }

@@ -165,6 +165,11 @@ impl<I: Io> Broker<I> {
         result
     }
 
+    /// Bytes of records that the store could let go of if no answer held them.
+    pub fn lingering_bytes(&self) -> usize {
+        self.parts.manager.lingering_bytes()
+    }
+
     /// Ends all waits: fetches answer with what they have. For a broker that stops.
     pub fn stop_waiting(&self) {
         self.purgatory.stop();

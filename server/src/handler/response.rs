@@ -18,8 +18,10 @@ pub enum Response {
 
 /// A piece of a response.
 pub enum Part {
-    /// Bytes in memory.
+    /// Bytes in memory that were made for this response.
     Memory(Bytes),
+    /// Records in the store's memory.
+    Records(Bytes),
     /// A range of a file, sent by `sendfile`; never past what is written.
     File {
         /// The file, opened without `O_DIRECT`; it stays open as long as the part lives.
@@ -35,7 +37,7 @@ impl Part {
     /// Bytes this part puts on the wire.
     pub fn len(&self) -> usize {
         match self {
-            Self::Memory(bytes) => bytes.len(),
+            Self::Memory(bytes) | Self::Records(bytes) => bytes.len(),
             Self::File { len, .. } => *len,
         }
     }
@@ -49,6 +51,7 @@ impl Part {
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Records(bytes) => write!(f, "Records({} bytes)", bytes.len()),
             Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
             Self::File { position, len, .. } => write!(f, "File({len} bytes at {position})"),
         }

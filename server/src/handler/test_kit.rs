@@ -102,7 +102,7 @@ impl Kit {
         let mut frame = Vec::new();
         for part in parts {
             match part {
-                Part::Memory(bytes) => frame.extend_from_slice(&bytes),
+                Part::Memory(bytes) | Part::Records(bytes) => frame.extend_from_slice(&bytes),
                 Part::File { .. } => panic!("a file in a small answer"),
             }
         }

@@ -3,6 +3,10 @@
 //! Requests are pipelined: each is handed to the broker as soon as it is whole and polled once, which
 //! queues what it appends; then only the oldest is waited for, since its answer has to go first. While an
 //! answer is being sent nothing is read: a peer that does not take its answers cannot ask for more.
+//!
+//! What a connection holds is counted in two accounts ([`super::room`]): bytes received until their request is
+//! answered, and the memory made for answers until they are sent. Requests that arrived are started one after the other, as
+//! long as both have room.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -13,10 +17,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use glommio::io::PollState;
 use ringmain_storage::io::Io;
 
 use super::framing::Framing;
+use super::room::Account;
 use super::{Net, Open};
 use crate::handler::{Part, Request, Response};
 
@@ -24,11 +30,26 @@ use crate::handler::{Part, Request, Response};
 const TURN_BYTES: usize = 1 << 20;
 /// Bytes of ready answers that are gathered into one send.
 const GATHER_BYTES: usize = 1 << 20;
+/// Memory made for a connection's answers past which none of its further requests is started: a peer that
+/// pipelines has that much waiting for it, whatever it asks for.
+const ANSWERS_AHEAD_BYTES: usize = 256 << 10;
 
 /// A request that waits for its answer, or for the answers before it.
-enum InFlight {
+struct InFlight {
+    /// What it took on the wire.
+    request_bytes: usize,
+    state: State,
+}
+
+enum State {
     Waiting(Pin<Box<dyn Future<Output = Response>>>),
     Ready(Response),
+}
+
+/// Memory that was made for an answer. Records are the store's, which counts those that it would have let go of.
+fn made_bytes(response: &Response) -> usize {
+    let Response::Frame(parts) = response else { return 0 };
+    parts.iter().filter(|part| matches!(part, Part::Memory(_))).map(Part::len).sum()
 }
 
 /// Why the loop ended.
@@ -52,7 +73,10 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
     let mut connection = Connection {
         net,
         open,
+        received: Account::new(&net.received, open.id),
+        unsent: Account::new(&net.unsent, open.id),
         framing: Framing::default(),
+        arrived: VecDeque::new(),
         in_flight: VecDeque::new(),
         reading: true,
         refused: None,
@@ -68,7 +92,13 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
 struct Connection<'a, I: Io> {
     net: &'a Rc<Net<I>>,
     open: &'a Open,
+    /// Bytes received whose request is not answered yet.
+    received: Account,
+    /// Memory made for answers that are not sent yet.
+    unsent: Account,
     framing: Framing,
+    /// Whole requests that are not started yet.
+    arrived: VecDeque<Bytes>,
     in_flight: VecDeque<InFlight>,
     /// False once the stream has ended or will not be read on.
     reading: bool,
@@ -77,20 +107,32 @@ struct Connection<'a, I: Io> {
 }
 
 enum Woken {
+    Ended,
     Readable,
+    Startable,
     Answer,
 }
 
 impl<I: Io> Connection<'_, I> {
     async fn serve(&mut self) -> End {
         let mut watch = PollState::new();
+        let mut ended = self.open.wait_for_end();
         loop {
-            if !self.reading && self.in_flight.is_empty() {
+            if !self.reading && self.in_flight.is_empty() && self.arrived.is_empty() {
                 return self.refused.take().map_or(End::Finished, End::Refused);
             }
-            let woken = poll_fn(|cx| self.poll_next(cx, &mut watch)).await;
+            let woken = poll_fn(|cx| match ended.poll_unpin(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(Woken::Ended)),
+                Poll::Pending => self.poll_next(cx, &mut watch),
+            });
+            let woken = woken.await;
             let step = match woken {
                 Ok(Woken::Readable) => self.receive().await,
+                Ok(Woken::Startable) => {
+                    self.start_arrived();
+                    Ok(())
+                }
+                Ok(Woken::Ended) => return End::Finished,
                 Ok(Woken::Answer) => self.send_ready().await,
                 Err(error) => Err(error.into()),
             };
@@ -100,21 +142,55 @@ impl<I: Io> Connection<'_, I> {
         }
     }
 
-    /// Ready when the oldest request has its answer, or more can be read. Answers go first.
+    /// Ready when the oldest request has its answer, a further one can be started, or more can be read. Answers go
+    /// first.
     fn poll_next(&mut self, cx: &mut Context<'_>, watch: &mut PollState) -> Poll<io::Result<Woken>> {
-        if let Some(InFlight::Waiting(future)) = self.in_flight.front_mut()
-            && let Poll::Ready(response) = future.as_mut().poll(cx)
-            && let Some(oldest) = self.in_flight.front_mut()
-        {
-            *oldest = InFlight::Ready(response);
-        }
-        if let Some(InFlight::Ready(_)) = self.in_flight.front() {
+        self.poll_oldest(cx);
+        if let Some(InFlight { state: State::Ready(_), .. }) = self.in_flight.front() {
             return Poll::Ready(Ok(Woken::Answer));
         }
-        if self.reading && self.in_flight.len() < self.net.limits.requests_in_flight_max {
+        if self.in_flight.len() >= self.net.limits.requests_in_flight_max
+            || self.unsent.bytes() >= ANSWERS_AHEAD_BYTES
+            || self.unsent.poll_may_take(cx, false).is_pending()
+        {
+            return Poll::Pending;
+        }
+        if !self.arrived.is_empty() {
+            return Poll::Ready(Ok(Woken::Startable));
+        }
+        if self.reading && self.received.poll_may_take(cx, self.framing.unfinished_bytes() > 0).is_ready() {
             return self.open.socket.poll_readable(cx, watch).map_ok(|()| Woken::Readable);
         }
         Poll::Pending
+    }
+
+    /// Lets the oldest request run.
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) {
+        if let Some(oldest) = self.in_flight.front_mut()
+            && let State::Waiting(future) = &mut oldest.state
+            && let Poll::Ready(response) = future.as_mut().poll(cx)
+        {
+            self.unsent.add(made_bytes(&response));
+            oldest.state = State::Ready(response);
+        }
+    }
+
+    /// Whether one more request may be started now.
+    fn may_start(&self) -> bool {
+        self.in_flight.len() < self.net.limits.requests_in_flight_max
+            && self.unsent.bytes() < ANSWERS_AHEAD_BYTES
+            && self.unsent.may_take(false)
+    }
+
+    /// Starts requests that arrived, as many as may be.
+    fn start_arrived(&mut self) {
+        while self.may_start() {
+            let Some(frame) = self.arrived.pop_front() else { break };
+            self.start(frame);
+        }
+        if self.arrived.is_empty() {
+            self.arrived.shrink_to(0);
+        }
     }
 
     /// Reads what is there, up to one turn's bytes, and starts the requests that are whole.
@@ -123,7 +199,9 @@ impl<I: Io> Connection<'_, I> {
         let mut frames = Vec::new();
         while self.reading
             && turn < TURN_BYTES
-            && self.in_flight.len() < self.net.limits.requests_in_flight_max
+            && self.arrived.is_empty()
+            && self.may_start()
+            && self.received.may_take(self.framing.unfinished_bytes() > 0)
         {
             {
                 let mut buffer = self.net.receive.borrow_mut();
@@ -133,6 +211,7 @@ impl<I: Io> Connection<'_, I> {
                     break;
                 }
                 turn += count;
+                self.received.add(count);
                 let received = buffer.get(..count).unwrap_or_default();
                 if let Err(error) =
                     self.framing.push(received, self.net.limits.request_bytes_max, &mut frames)
@@ -140,10 +219,14 @@ impl<I: Io> Connection<'_, I> {
                     self.refuse(error.to_string());
                 }
             }
-            self.open.last_active.set(self.net.io.now());
-            for frame in frames.drain(..) {
-                self.start(frame);
+            let now = self.net.io.now();
+            self.open.moved(now);
+            self.open.unfinished(self.framing.unfinished_bytes(), !frames.is_empty(), now);
+            if self.framing.unfinished_bytes() == 0 {
+                self.received.finished();
             }
+            self.arrived.extend(frames.drain(..));
+            self.start_arrived();
         }
         if turn >= TURN_BYTES {
             glommio::executor().yield_now().await;
@@ -153,9 +236,7 @@ impl<I: Io> Connection<'_, I> {
 
     /// Hands a request to the broker and lets it run up to its first wait.
     fn start(&mut self, frame: Bytes) {
-        if self.refused.is_some() {
-            return;
-        }
+        let request_bytes = 4 + frame.len();
         let request = match Request::parse(frame, self.open.peer) {
             Ok(request) => request,
             Err(error) => return self.refuse(error.to_string()),
@@ -165,55 +246,59 @@ impl<I: Io> Connection<'_, I> {
             Box::pin(async move { broker.handle(request).await });
         // The waker does nothing: the loop polls the oldest request again with its own before it waits.
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let started = match future.as_mut().poll(&mut cx) {
-            Poll::Ready(Response::Close(why)) => {
-                self.refuse(why);
-                return;
+        let state = match future.as_mut().poll(&mut cx) {
+            Poll::Ready(Response::Close(why)) => return self.refuse(why),
+            Poll::Ready(response) => {
+                self.unsent.add(made_bytes(&response));
+                State::Ready(response)
             }
-            Poll::Ready(response) => InFlight::Ready(response),
-            Poll::Pending => InFlight::Waiting(future),
+            Poll::Pending => State::Waiting(future),
         };
-        self.in_flight.push_back(started);
+        self.in_flight.push_back(InFlight { request_bytes, state });
     }
 
-    /// Reads no more; what is in flight is still answered.
+    /// Reads and starts no more; what is in flight is still answered.
     fn refuse(&mut self, why: String) {
         self.reading = false;
+        self.arrived.clear();
         self.refused.get_or_insert(why);
     }
 
     /// Sends the answers that are ready, oldest first.
     async fn send_ready(&mut self) -> Result<(), End> {
         let mut parts: Vec<Part> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut held_bytes) = (0, 0);
         while bytes < GATHER_BYTES
-            && let Some(InFlight::Ready(_)) = self.in_flight.front()
+            && let Some(InFlight { state: State::Ready(_), .. }) = self.in_flight.front()
+            && let Some(InFlight { request_bytes, state: State::Ready(response) }) =
+                self.in_flight.pop_front()
         {
-            match self.in_flight.pop_front() {
-                Some(InFlight::Ready(Response::Frame(frame))) => {
+            self.received.remove(request_bytes);
+            held_bytes += made_bytes(&response);
+            match response {
+                Response::Frame(frame) => {
                     bytes += frame.iter().map(Part::len).sum::<usize>();
                     parts.extend(frame);
                 }
-                Some(InFlight::Ready(Response::Close(why))) => {
+                Response::None => {}
+                Response::Close(why) => {
                     self.in_flight.clear();
                     self.refuse(why);
                 }
-                _ => {}
             }
             // The next one may have become ready while it stood behind; its own waker was not asked.
-            if let Some(InFlight::Waiting(future)) = self.in_flight.front_mut()
-                && let Poll::Ready(response) =
-                    future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()))
-                && let Some(oldest) = self.in_flight.front_mut()
-            {
-                *oldest = InFlight::Ready(response);
-            }
+            self.poll_oldest(&mut Context::from_waker(std::task::Waker::noop()));
         }
         if self.in_flight.is_empty() {
             self.in_flight.shrink_to(0);
         }
         let (open, net) = (self.open, self.net);
-        open.socket.send(&parts, || open.last_active.set(net.io.now())).await?;
+        let in_memory = parts.iter().filter(|part| !matches!(part, Part::File { .. }));
+        open.unsent_bytes.set(in_memory.map(Part::len).sum());
+        open.socket.send(&parts, || open.moved(net.io.now())).await?;
+        drop(parts);
+        self.unsent.remove(held_bytes);
+        open.unsent_bytes.set(0);
         Ok(())
     }
 }

@@ -95,7 +95,7 @@ fn admit<I: Io>(net: &Rc<Net<I>>, stream: std::net::TcpStream, peer: SocketAddr)
     };
     let id = net.next_id.get();
     net.next_id.set(id.wrapping_add(1));
-    let open = Rc::new(Open { socket, peer, last_active: std::cell::Cell::new(net.io.now()) });
+    let open = Rc::new(Open::new(id, socket, peer, net.io.now()));
     net.open.borrow_mut().insert(id, Rc::clone(&open));
     let net_of_task = Rc::clone(net);
     net.io.spawn(async move {

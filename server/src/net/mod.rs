@@ -6,12 +6,15 @@
 mod connection;
 mod framing;
 mod listener;
+mod open;
+mod room;
 mod socket;
 mod throttled_log;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,15 +23,13 @@ use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
 pub use listener::{BindError, bind};
-use socket::Socket;
+use open::Open;
+use room::Room;
 use throttled_log::ThrottledLog;
 
 /// Bytes of the receive buffer that all connections of a shard share: one large read of a busy
 /// connection. Idle connections hold no buffer at all.
 const RECEIVE_BYTES: usize = 256 << 10;
-/// Between two looks for idle connections; the limit itself is minutes.
-const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Limits of a shard's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct NetLimits {
@@ -40,6 +41,27 @@ pub struct NetLimits {
     pub connections_max: usize,
     /// A connection on which no byte moved for this long is closed (`connections.max.idle.ms`).
     pub idle_max: Duration,
+    /// A connection that sent no whole request for this long is closed (`ringmain.first.request.timeout.ms`).
+    pub first_request_max: Duration,
+    /// Bytes received and not yet handled, over all connections of the shard; past it no socket is read. The shard's
+    /// part of `queued.max.request.bytes`.
+    pub received_bytes_max: usize,
+    /// Bytes of answers in memory that no peer has taken yet, over all connections of the shard; past it no request
+    /// is started. Records in the tail cache do not count. The shard's part of `ringmain.unsent.response.max.bytes`.
+    pub unsent_bytes_max: usize,
+}
+
+impl NetLimits {
+    /// One shard's part of limits that are given for the process.
+    #[must_use]
+    pub fn of_shard(self, shards: usize) -> Self {
+        let shards = shards.max(1);
+        Self {
+            received_bytes_max: (self.received_bytes_max / shards).max(self.request_bytes_max),
+            unsent_bytes_max: self.unsent_bytes_max / shards,
+            ..self
+        }
+    }
 }
 
 /// All connections of one shard.
@@ -48,20 +70,14 @@ pub struct Net<I: Io> {
     broker: Rc<Broker<I>>,
     limits: NetLimits,
     receive: RefCell<Box<[u8]>>,
+    received: Rc<Room>,
+    unsent: Rc<Room>,
     open: RefCell<BTreeMap<u64, Rc<Open>>>,
     next_id: Cell<u64>,
     draining: Cell<bool>,
     gone: Event,
     stop_accepting: Event,
     log: ThrottledLog,
-}
-
-/// What the shard knows of a connection without being it.
-struct Open {
-    socket: Socket,
-    peer: SocketAddr,
-    /// When a byte last moved, in the shard's monotonic time.
-    last_active: Cell<Duration>,
 }
 
 impl<I: Io> std::fmt::Debug for Net<I> {
@@ -71,13 +87,15 @@ impl<I: Io> std::fmt::Debug for Net<I> {
 }
 
 impl<I: Io> Net<I> {
-    /// Starts with no listener and no connection; one background task looks for idle ones.
+    /// Starts with no listener and no connection; one background task looks over them.
     pub fn start(io: I, broker: Rc<Broker<I>>, limits: NetLimits) -> Rc<Self> {
         let clock = io.clone();
         let net = Rc::new(Self {
             io,
             broker,
             limits,
+            received: Room::new(limits.received_bytes_max),
+            unsent: Room::new(limits.unsent_bytes_max),
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
             open: RefCell::default(),
             next_id: Cell::new(0),
@@ -86,14 +104,7 @@ impl<I: Io> Net<I> {
             stop_accepting: Event::new(),
             log: ThrottledLog::default(),
         });
-        let weak = Rc::downgrade(&net);
-        net.io.spawn(async move {
-            loop {
-                clock.sleep(IDLE_LOOK_INTERVAL).await;
-                let Some(net) = weak.upgrade() else { return };
-                net.close_idle();
-            }
-        });
+        net.io.spawn(watch::run(clock, Rc::downgrade(&net)));
         net
     }
 
@@ -130,18 +141,6 @@ impl<I: Io> Net<I> {
         if left > 0 {
             tracing::warn!(connections = left, "closed before all was answered: the wait for them is over");
         }
-        for open in self.open.borrow().values() {
-            open.socket.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn close_idle(&self) {
-        let now = self.io.now();
-        for open in self.open.borrow().values() {
-            if now.saturating_sub(open.last_active.get()) > self.limits.idle_max {
-                self.log.connection_closed(now, open.peer, "no byte moved for connections.max.idle.ms");
-                open.socket.shutdown(Shutdown::Both);
-            }
-        }
+        self.open.borrow().values().for_each(|open| open.end());
     }
 }

@@ -49,6 +49,11 @@ impl Socket {
         }
     }
 
+    /// Whether a byte has arrived that was not read.
+    pub(super) fn has_unread(&self) -> bool {
+        matches!(self.inner.get_ref().peek(&mut [0]), Ok(1..))
+    }
+
     /// Ready when a read would not wait. `state` belongs to this wait alone.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>, state: &mut PollState) -> Poll<io::Result<()>> {
         self.inner.poll_readable(cx, state).map_err(io::Error::other)
@@ -60,7 +65,7 @@ impl Socket {
         let mut turn = 0;
         while let Some(part) = parts.get(at.index) {
             let sent = match part {
-                Part::Memory(_) => self.try_send_memory(parts, &at)?,
+                Part::Memory(_) | Part::Records(_) => self.try_send_memory(parts, &at)?,
                 Part::File { descriptor, position, len } => {
                     self.try_send_file(descriptor, *position, *len, at.skip)?
                 }
@@ -86,7 +91,7 @@ impl Socket {
         let mut count = 0;
         let mut skip = at.skip;
         let run = parts.iter().skip(at.index).map_while(|part| match part {
-            Part::Memory(bytes) => Some(bytes),
+            Part::Memory(bytes) | Part::Records(bytes) => Some(bytes),
             Part::File { .. } => None,
         });
         for (slot, bytes) in slices.iter_mut().zip(run) {

@@ -1,0 +1,120 @@
+//! Looks over a shard's connections once a second and ends those that only cost: idle ones, ones that never ask
+//! anything, and, when memory is short, ones that hold it and let nothing move.
+//!
+//! Memory is short in two ways. *Received bytes*: the room is short, at least half of it is unfinished requests, and
+//! hardly anything was handled for some seconds: then the unfinished requests go of which no further byte is there
+//! to be read, and whatever takes their place and does not move either goes faster. *Unsent answers*: they and the records that the store could let go of if nobody were sending them take more
+//! than half of the room: then peers that took no byte for a second go, those with the most first.
+
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use ringmain_storage::io::Io;
+
+use super::Net;
+use super::open::Open;
+
+/// Between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A room of received bytes that is short for so long and hardly gives anything back is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// In a stuck room a request has so long to arrive whole.
+const UNFINISHED_MAX: Duration = Duration::from_secs(1);
+/// What a room must have given back in that time to count as moving: this part of its limit.
+const MOVING_PART: u64 = 16;
+/// A peer that takes no byte for so long is not reading.
+const UNREAD_AFTER: Duration = Duration::from_secs(1);
+
+/// When the room of received bytes was last seen to move.
+#[derive(Debug, Default)]
+struct Progress {
+    since: Cell<Duration>,
+    freed_bytes: Cell<u64>,
+}
+
+/// Runs until the shard's connections are gone.
+pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
+    let progress = Progress::default();
+    loop {
+        clock.sleep(LOOK_INTERVAL).await;
+        let Some(net) = net.upgrade() else { return };
+        let now = clock.now();
+        let open: Vec<Rc<Open>> =
+            net.open.borrow().values().filter(|open| !open.is_ending()).cloned().collect();
+        for connection in &open {
+            if let Some(why) = connection.overdue(now, &net.limits) {
+                end(&net, connection, why);
+            }
+        }
+        end_unread(&net, &open, now);
+        if is_stuck(&net, &progress, now) {
+            let ended_bytes = end_unfinished(&net, &open, now);
+            // What they give back is no progress.
+            progress.freed_bytes.set(progress.freed_bytes.get().wrapping_add(ended_bytes));
+        }
+    }
+}
+
+fn end<I: Io>(net: &Net<I>, connection: &Open, why: &str) {
+    net.log.connection_closed(net.io.now(), connection.peer, why);
+    connection.end();
+}
+
+/// Whether the room of received bytes is short and hardly anything leaves it.
+fn is_stuck<I: Io>(net: &Net<I>, progress: &Progress, now: Duration) -> bool {
+    let freed_bytes = net.received.freed_bytes();
+    let enough = net.received.bytes_max() as u64 / MOVING_PART;
+    let moves = freed_bytes.wrapping_sub(progress.freed_bytes.get()) >= enough;
+    if !net.received.is_short() || moves {
+        progress.since.set(now);
+        progress.freed_bytes.set(freed_bytes);
+    }
+    now.saturating_sub(progress.since.get()) >= STUCK_AFTER
+}
+
+/// Ends what does not arrive, if that is at least half of what is held, and says how much it was. Who has sent more
+/// than was read waits for us, and stays.
+fn end_unfinished<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) -> u64 {
+    let unfinished = || open.iter().filter_map(|open| Some((open.unfinished_request()?, open)));
+    let all_bytes: usize = unfinished().map(|((_, bytes), _)| bytes).sum();
+    if all_bytes < net.received.held_bytes() / 2 {
+        return 0;
+    }
+    let mut ended_bytes = 0;
+    for ((since, bytes), connection) in unfinished() {
+        if now.saturating_sub(since) >= UNFINISHED_MAX && !connection.socket.has_unread() {
+            ended_bytes += bytes as u64;
+            end(
+                net,
+                connection,
+                "its request does not arrive whole, and the memory of queued.max.request.bytes is used up",
+            );
+        }
+    }
+    ended_bytes
+}
+
+fn end_unread<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) {
+    let bytes_max = net.unsent.bytes_max() / 2;
+    let mut held_bytes = net.unsent.held_bytes() + net.broker.lingering_bytes();
+    if held_bytes <= bytes_max {
+        return;
+    }
+    let mut unread: Vec<_> = open
+        .iter()
+        .filter(|connection| connection.unsent_bytes.get() > 0 && connection.still_for(now) >= UNREAD_AFTER)
+        .collect();
+    unread.sort_by_key(|connection| std::cmp::Reverse(connection.unsent_bytes.get()));
+    for connection in unread {
+        if held_bytes <= bytes_max {
+            break;
+        }
+        held_bytes = held_bytes.saturating_sub(connection.unsent_bytes.get());
+        end(
+            net,
+            connection,
+            "it takes no answers, and the memory of ringmain.unsent.response.max.bytes is used up",
+        );
+    }
+}
