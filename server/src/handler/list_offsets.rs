@@ -39,9 +39,6 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// First version that tells leader epochs.
 const LEADER_EPOCHS_SINCE: i16 = 4;
 
-/// The leader epoch of a client that does not say; here, unlike in Fetch, a lower one is an old one.
-const NO_LEADER_EPOCH: i32 = -1;
-
 /// Who asks, when it is a consumer; followers and tools have other ids and see the whole log.
 const CONSUMER_REPLICA_ID: i32 = -1;
 
@@ -139,9 +136,7 @@ async fn look<I: Io>(
     request: &ListOffsetsPartition,
     view: View,
 ) -> Result<Option<Found>, ErrorCode> {
-    if request.current_leader_epoch < NO_LEADER_EPOCH {
-        return Err(ErrorCode::FencedLeaderEpoch);
-    }
+    errors::told_epoch(request.current_leader_epoch)?;
     partition.check_leader_epoch(request.current_leader_epoch).map_err(errors::epoch)?;
     let offsets = partition.offsets();
     let end = match view {

@@ -154,16 +154,14 @@ impl<I: Io> Log<I> {
             log_start_offset: offsets.log_start_offset,
             duplicate: false,
         };
-        let stamped = config.timestamp_type == TimestampType::LogAppendTime;
         match self.state.borrow().producers.check(&header) {
             Verdict::Append => {}
             Verdict::Duplicate(known) => {
                 appended.base_offset = known.base_offset();
                 appended.last_offset = known.last_offset;
                 appended.duplicate = true;
-                if stamped {
-                    appended.log_append_time = known.timestamp;
-                }
+                // As Kafka: the original's time, whoever's clock it is of.
+                appended.log_append_time = known.timestamp;
                 return Ok(appended);
             }
             Verdict::OutOfOrder { base_sequence, last_sequence } => {
@@ -178,7 +176,7 @@ impl<I: Io> Log<I> {
         let base_offset = offsets.log_end_offset;
         let last_offset = base_offset.0.checked_add(i64::from(header.last_offset_delta()));
         let end = last_offset.and_then(|last| last.checked_add(1)).ok_or(AppendError::BadBatch)?;
-        if stamped {
+        if config.timestamp_type == TimestampType::LogAppendTime {
             batch::set_log_append_time(&mut batch, now);
             appended.log_append_time = now;
         }

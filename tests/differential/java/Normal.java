@@ -63,6 +63,9 @@ final class Normal {
                     break;
                 }
                 String text = value(key, value);
+                if (element.has("resourceType")) {
+                    text = element.get("resourceType").asText() + ":" + text;
+                }
                 while (!known.add(text)) {
                     text += "'";
                 }

@@ -252,14 +252,14 @@ final class Script {
         compare(key.name, version);
     }
 
-    /** Bytes as they are; compared is only whether an answer comes, and which. */
+    /** Bytes as they are; compared is only whether an answer comes. */
     private void stream(byte[] bytes) throws Exception {
         last.clear();
         for (Side side : sides) {
             side.disconnect();
             side.sendRaw(bytes);
             byte[] answer = side.read();
-            last.add(answer == null ? side.noAnswer() : Codec.JSON.textNode(HexFormat.of().formatHex(answer)));
+            last.add(answer == null ? side.noAnswer() : Codec.JSON.textNode("an answer"));
             side.disconnect();
         }
         compare("stream", 0);
