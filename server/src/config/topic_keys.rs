@@ -293,7 +293,9 @@ pub fn check(name: &str, value: &str) -> Result<String, String> {
     let key = find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
     let value = key.check(value).map_err(|wrong| wrong.to_string())?;
     if name == "compression.gzip.level" && value == "0" {
-        return Err("compression.gzip.level cannot be 0: it takes 1 to 9, or -1 for gzip's own default".to_owned());
+        return Err(
+            "compression.gzip.level cannot be 0: it takes 1 to 9, or -1 for gzip's own default".to_owned()
+        );
     }
     if name == "remote.storage.enable" && value == "true" {
         return Err("remote.storage.enable cannot be true: there is no tiered storage".to_owned());
