@@ -95,6 +95,9 @@ fn a_refusal_says_its_name_and_ends_with_one_and_wrong_arguments_with_two() {
     assert_eq!(both.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&both.stdout), "beside created: 1 partition × 1 replica\n");
     assert_eq!(done(&broker, &["list"]), "beside\t1\t1\nthere\t1\t1\n");
+    let several = format!("127.0.0.1:1, {}", broker.address);
+    let second = Command::new(binary()).args(["topic", "list", "-b", &several]).output().unwrap();
+    assert!(second.status.success(), "the first that answers is asked");
     let nobody = Command::new(binary()).args(["topic", "list", "-b", "127.0.0.1:1"]).output().unwrap();
     assert_eq!(nobody.status.code(), Some(1));
     assert!(broker.stop().success());

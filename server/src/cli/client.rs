@@ -42,8 +42,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and asks which versions the broker speaks.
-    pub(crate) fn connect(address: &str) -> Result<Self, CliError> {
+    /// Connects and asks which versions the broker speaks. Of several addresses, with commas between them, the first
+    /// that answers is taken.
+    pub(crate) fn connect(addresses: &str) -> Result<Self, CliError> {
+        let mut tried = addresses.split(',').map(|address| Self::connect_to(address.trim()));
+        let first = tried.next().unwrap_or_else(|| Self::connect_to(addresses));
+        first.or_else(|error| tried.find_map(Result::ok).ok_or(error))
+    }
+
+    fn connect_to(address: &str) -> Result<Self, CliError> {
         let broken = |source| CliError::Connection { address: address.to_owned(), source };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for candidate in address.to_socket_addrs().map_err(broken)? {

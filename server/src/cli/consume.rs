@@ -34,7 +34,7 @@ const OUTAGE: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct ConsumeArgs {
     /// The topic.
     pub topic: String,
-    /// A broker, as HOST:PORT.
+    /// A broker, as HOST:PORT; of several with commas between them the first that answers.
     #[arg(short, long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Only this partition; may be given again. Without it all of them.

@@ -29,7 +29,7 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 pub struct ProduceArgs {
     /// The topic; a broker that allows it makes it on first use.
     pub topic: String,
-    /// A broker, as HOST:PORT.
+    /// A broker, as HOST:PORT; of several with commas between them the first that answers.
     #[arg(short, long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     pub bootstrap: String,
     /// Send every line to this partition. Without it lines with a key go where their key belongs, as the

@@ -23,7 +23,7 @@ use output::Output;
 pub struct TopicArgs {
     #[command(subcommand)]
     command: TopicCommand,
-    /// A broker, as HOST:PORT.
+    /// A broker, as HOST:PORT; of several with commas between them the first that answers.
     #[arg(short, long, global = true, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     bootstrap: String,
     /// Print JSON.

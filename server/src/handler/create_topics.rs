@@ -137,3 +137,106 @@ fn created_topic<I: Io>(
         ..CreatableTopicResult::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_kit::with_broker;
+    use super::*;
+    use ringmain_protocol::messages::create_topics_request::{
+        CreatableReplicaAssignment, CreatableTopicConfig,
+    };
+
+    fn topic(name: &str) -> CreatableTopic {
+        CreatableTopic {
+            name: Str::from(name),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        }
+    }
+
+    fn request(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
+        CreateTopicsRequest { topics, timeout_ms: 1000, validate_only: false }
+    }
+
+    #[test]
+    fn a_topic_is_made_in_every_version_and_told_as_far_as_the_version_goes() {
+        with_broker(async |kit| {
+            for version in 0..=7 {
+                let name = format!("t{version}");
+                let answer = kit.ask(version, &request(vec![topic(&name)])).await;
+                let told = &answer.topics[0];
+                assert_eq!((told.error_code, &*told.name), (0, &*name));
+                let made = kit.broker.image().topic_by_name(&name).unwrap().id;
+                if version >= CONFIGS_SINCE {
+                    assert_eq!((told.num_partitions, told.replication_factor), (1, 1));
+                    assert!(told.configs.as_ref().unwrap().len() > 20);
+                }
+                assert_eq!(told.topic_id == topics::uuid(made), version >= 7);
+            }
+        });
+    }
+
+    #[test]
+    fn one_topics_refusal_leaves_the_others_alone() {
+        with_broker(async |kit| {
+            let with_config = |name: &str, key: &str, value: Option<&str>| CreatableTopic {
+                configs: vec![CreatableTopicConfig { name: Str::from(key), value: value.map(Str::from) }],
+                ..topic(name)
+            };
+            let by_hand = |name: &str, broker: i32| CreatableTopic {
+                num_partitions: -1,
+                replication_factor: -1,
+                assignments: vec![CreatableReplicaAssignment {
+                    partition_index: 0,
+                    broker_ids: vec![broker],
+                }],
+                ..topic(name)
+            };
+            let wanted = vec![
+                topic("good"),
+                topic("b d"),
+                topic("twice"),
+                topic("twice"),
+                with_config("wrong", "retention.ms", Some("never")),
+                with_config("unknown", "no.such.key", Some("1")),
+                with_config("null", "retention.ms", None),
+                with_config("set", "retention.ms", Some("5")),
+                CreatableTopic { replication_factor: 2, ..topic("copied") },
+                CreatableTopic { num_partitions: 0, ..topic("empty") },
+                by_hand("assigned", 1),
+                by_hand("elsewhere", 9),
+                CreatableTopic { num_partitions: -1, replication_factor: -1, ..topic("default") },
+            ];
+            let answer = kit.ask(7, &request(wanted)).await;
+            let code = |name: &str| {
+                let mut told = answer.topics.iter().filter(|told| &*told.name == name);
+                let code = told.next().unwrap().error_code;
+                assert!(told.next().is_none(), "{name} is told once");
+                code
+            };
+            for name in ["good", "set", "assigned", "default"] {
+                assert_eq!(code(name), 0, "{name}");
+                assert!(kit.broker.partition(kit.key(name, 0)).is_some(), "{name} can be used");
+            }
+            let partition = kit.broker.partition(kit.key("set", 0)).unwrap();
+            assert_eq!(partition.settings().log.retention_ms, 5);
+            for (name, expected) in [
+                ("b d", 17),
+                ("twice", 42),
+                ("wrong", 40),
+                ("unknown", 40),
+                ("null", 40),
+                ("copied", 38),
+                ("empty", 37),
+                ("elsewhere", 39),
+            ] {
+                assert_eq!(code(name), expected, "{name}");
+            }
+            assert_eq!(kit.ask(7, &request(vec![topic("good")])).await.topics[0].error_code, 36);
+            let checked = CreateTopicsRequest { validate_only: true, ..request(vec![topic("checked")]) };
+            assert_eq!(kit.ask(7, &checked).await.topics[0].error_code, 0);
+            assert!(kit.broker.image().topic_by_name("checked").is_none());
+        });
+    }
+}
