@@ -13,6 +13,7 @@ use crate::error::StorageFailed;
 use crate::io::{AlignedBuffer, Io};
 use crate::journal::journal::{Failure, Journal};
 use crate::log::Log;
+use crate::segment::open_files::OpenFiles;
 use crate::space::Space;
 
 /// Lives on its shard's thread, behind `Rc`.
@@ -29,6 +30,8 @@ pub(crate) struct Shared<I: Io> {
     /// Logs with enough gathered to be written, each at most once.
     pub(crate) due: RefCell<VecDeque<Weak<Log<I>>>>,
     pub(crate) due_event: Event,
+    /// What segments hold open.
+    pub(crate) open_files: Rc<OpenFiles<I>>,
     /// Room for the segments.
     pub(crate) space: Space<I>,
     /// Buffers of segment writes that ended; as many as there were at once, which the writers bound.

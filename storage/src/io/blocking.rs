@@ -63,6 +63,22 @@ pub(super) fn list_directory(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Files of a directory and their lengths, sorted by name.
+pub(super) fn list_files(path: &Path) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            let metadata = entry.metadata()?;
+            if metadata.is_file() {
+                files.push((name, metadata.len()));
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
 /// `fsync` of a directory.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

@@ -77,6 +77,10 @@ impl Io for GlommioIo {
         off_thread("list directory", path, blocking::list_directory).await
     }
 
+    async fn list_files(&self, path: &Path) -> Result<Vec<(String, u64)>, IoError> {
+        off_thread("list files", path, blocking::list_files).await
+    }
+
     async fn sync_directory(&self, path: &Path) -> Result<(), IoError> {
         off_thread("sync directory", path, blocking::sync_directory).await
     }

@@ -47,6 +47,8 @@ pub trait Io: Clone + 'static {
     fn create_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
     /// Names (not paths) in a directory, sorted. `NotFound` if there is none.
     fn list_directory(&self, path: &Path) -> impl Future<Output = Result<Vec<String>, IoError>>;
+    /// Names of the files in a directory, sorted, with their lengths. Opens none of them.
+    fn list_files(&self, path: &Path) -> impl Future<Output = Result<Vec<(String, u64)>, IoError>>;
     /// Makes creations, renames and removals in `path` durable.
     fn sync_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
     /// Renames a file or directory; durable after both directories are synced.

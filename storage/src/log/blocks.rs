@@ -42,7 +42,6 @@ impl<I: Io> Log<I> {
             let open = state.segments.iter().rev().take_while(|segment| !segment.sealed.get());
             open.filter(|segment| segment.base_offset <= durable).map(Rc::clone).collect()
         };
-        let was_short = self.short_of_space.get();
         for segment in segments.into_iter().rev() {
             if self.deleted.get() {
                 break;
@@ -51,7 +50,8 @@ impl<I: Io> Log<I> {
                 return Ok(Room::Short);
             }
         }
-        if was_short {
+        // Also with no segment to allocate for: a rolled one, still without a batch, is none.
+        if self.short_of_space.replace(false) {
             self.make_due();
         }
         Ok(Room::Ample)
@@ -61,9 +61,11 @@ impl<I: Io> Log<I> {
     pub(super) async fn allocate(&self, segment: &Segment<I>) -> Result<Room, IoError> {
         let size_max = self.config.borrow().segment_bytes;
         let room = segment.allocate_ahead(size_max).await?;
-        self.short_of_space.set(room == Room::Short);
-        if room == Room::Short && !self.wanting.replace(true) {
-            self.shared.space.want(self.myself.clone());
+        if room == Room::Short {
+            self.short_of_space.set(true);
+            if !self.wanting.replace(true) {
+                self.shared.space.want(self.myself.clone());
+            }
         }
         Ok(room)
     }

@@ -244,16 +244,17 @@ impl<I: Io> Log<I> {
                 return Rc::clone(active);
             }
         }
-        let segment = Rc::new(Segment::new(
-            self.shared.io.clone(),
-            self.directory.clone(),
-            header.base_offset(),
-            config.index_interval_bytes,
-        ));
+        let segment = self.new_segment(header.base_offset(), config.index_interval_bytes);
         state.segments.push_back(Rc::clone(&segment));
         drop(state);
         self.make_due();
         segment
+    }
+
+    /// A segment of this log that has nothing yet.
+    pub(crate) fn new_segment(&self, base_offset: Offset, index_interval_bytes: u64) -> Rc<Segment<I>> {
+        let shared = (self.shared.io.clone(), Rc::clone(&self.shared.open_files));
+        Segment::new(shared, self.directory.clone(), base_offset, index_interval_bytes)
     }
 
     /// Before the first append after a start, the bytes of the last block are journalled again: the block will be

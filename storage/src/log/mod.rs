@@ -3,6 +3,7 @@
 mod blocks;
 pub mod checkpoint_file;
 pub mod epoch_cache;
+mod indexing;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;
 pub mod offsets;

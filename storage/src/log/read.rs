@@ -14,7 +14,6 @@ use crate::io::{Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::segment::segment::{Segment, WINDOW_BYTES, to_u64, to_usize};
-use crate::segment::sparse_index::SparseIndex;
 use crate::segment::{Fetched, ReadLimits, Slice};
 use crate::types::{Offset, Position};
 
@@ -36,7 +35,10 @@ impl<I: Io> Log<I> {
         }
         let result = self.read_cold(from, limits).await;
         if result.is_err() {
-            // Retention may have removed the segment meanwhile.
+            // Retention may have removed the segment meanwhile, or the log may be gone.
+            if self.closed.get() {
+                return Err(ReadError::Closed);
+            }
             self.in_range(from)?;
         }
         result
@@ -83,15 +85,21 @@ impl<I: Io> Log<I> {
                 };
                 (Rc::clone(segment), state.segments.get(above).map(|segment| segment.base_offset))
             };
-            if segment.index_from.get() > 0 {
-                self.complete_index(&segment).await?;
-            }
             let segment_end = next_base.unwrap_or(self.offsets.get().log_end_offset);
             let position = self.hinted(&segment, from);
             let wanted = Wanted { position, from, limits, segment_end };
             let found = match self.read_file_slices(&segment, wanted).await? {
                 FromFile::Answer(fetched) => fetched,
-                FromFile::UseMemory => self.read_segment(&segment, from, limits).await?,
+                FromFile::UseMemory => {
+                    self.complete_index(&segment).await?;
+                    match self.read_segment(&segment, from, limits).await {
+                        Err(ReadError::Damaged { .. }) if segment.sealed.get() => {
+                            self.rebuild_index(&segment).await?;
+                            self.read_segment(&segment, from, limits).await?
+                        }
+                        read => read?,
+                    }
+                }
             };
             if let Some(fetched) = found {
                 return Ok(fetched);
@@ -246,34 +254,5 @@ impl<I: Io> Log<I> {
             }
         }
         Ok(position)
-    }
-
-    /// Builds the index of a segment that was there at the start: it is read once, on first use.
-    pub(crate) async fn complete_index(&self, segment: &Segment<I>) -> Result<(), ReadError> {
-        if segment.index_from.get() == 0 {
-            return Ok(());
-        }
-        let interval = self.config.borrow().index_interval_bytes;
-        let mut index = SparseIndex::new(segment.base_offset, interval);
-        let mut position = 0;
-        let mut first = None;
-        while position < segment.size.get() {
-            let begin = position;
-            position = self
-                .scan(segment, begin, segment.size.get(), |header, at, _| {
-                    first = first.or(Some(header.max_timestamp()));
-                    // A batch the index cannot hold is found from the entry before it.
-                    let _ = index.push(header, Position(at));
-                })
-                .await?;
-            if position == begin {
-                return Err(ReadError::Damaged { path: segment.path(".log"), position });
-            }
-        }
-        // No await since the last look at `size`: nothing was appended that the new index lacks.
-        *segment.index.borrow_mut() = index;
-        segment.index_from.set(0);
-        segment.first_timestamp.set(segment.first_timestamp.get().or(first));
-        Ok(())
     }
 }

@@ -58,8 +58,8 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy)]
 struct Found {
     base: Offset,
-    /// Whether it has a file.
-    exists: bool,
+    /// The length of its file, if it has one.
+    file_bytes: Option<u64>,
     /// Whether it is the active one.
     last: bool,
 }
@@ -130,8 +130,10 @@ impl<I: Io> Log<I> {
         mut known: Known<'_>,
         counts: &mut Counts,
     ) -> Result<Rc<Self>, OpenError> {
-        let names = shared.io.list_directory(&known.directory).await?;
-        let files: BTreeSet<Offset> = names.iter().filter_map(|name| base_offset_of(name)).collect();
+        let listed = shared.io.list_files(&known.directory).await?;
+        let names: Vec<String> = listed.iter().map(|(name, _)| name.clone()).collect();
+        let files: BTreeMap<Offset, u64> =
+            listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();
         let mut runs: BTreeMap<Offset, Vec<(u64, Bytes)>> = BTreeMap::new();
         let mut log_start = known.log_start_offset;
         for (descriptor, bytes) in std::mem::take(&mut known.entries) {
@@ -147,7 +149,7 @@ impl<I: Io> Log<I> {
         if let Some(checkpoint) = known.checkpoint {
             log_start = log_start.max(checkpoint.log_start_offset);
         }
-        let mut bases: BTreeSet<Offset> = files.iter().chain(runs.keys()).copied().collect();
+        let mut bases: BTreeSet<Offset> = files.keys().chain(runs.keys()).copied().collect();
         if let Some(checkpoint) = known.checkpoint {
             let base = checkpoint.recovery_point.segment_base;
             if bases.last().is_none_or(|last| *last < base) {
@@ -164,9 +166,9 @@ impl<I: Io> Log<I> {
         log.load_state(&known, &names).await?;
         let last = bases.last().copied();
         for base in &bases {
-            let exists = files.contains(base);
+            let file_bytes = files.get(base).copied();
             let run = runs.remove(base).unwrap_or_default();
-            let found = Found { base: *base, exists, last: Some(*base) == last };
+            let found = Found { base: *base, file_bytes, last: Some(*base) == last };
             log.open_segment(&known, found, run, counts).await?;
         }
         log.finish_open(&known);
@@ -215,15 +217,13 @@ impl<I: Io> Log<I> {
         runs: Vec<(u64, Bytes)>,
         counts: &mut Counts,
     ) -> Result<(), OpenError> {
-        let Found { base, exists, last } = found;
+        let Found { base, file_bytes, last } = found;
         let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
-        let segment = Rc::new(Segment::new(self.shared.io.clone(), self.directory.clone(), base, interval));
+        let segment = self.new_segment(base, interval);
         self.state.borrow_mut().segments.push_back(Rc::clone(&segment));
-        let mut size = 0;
-        if exists {
-            segment.set_existing(0, false);
-            size = segment.file().await?.size().await?;
+        let size = file_bytes.unwrap_or(0);
+        if file_bytes.is_some() {
             segment.set_existing(size, false);
         }
         let from = match known.checkpoint {
@@ -266,11 +266,15 @@ impl<I: Io> Log<I> {
                 file.truncate(end).await?;
                 file.sync().await?;
             }
-            if exists {
+            if file_bytes.is_some() {
                 segment.set_existing(end, false);
                 segment.index_from.set(from);
                 segment.reopen(segment.read_file(block_floor(end), end).await?);
             }
+        }
+        if segment.first_timestamp.get().is_none() {
+            let first = self.header_at(&segment, 0).await?;
+            segment.first_timestamp.set(first.map(|header| header.max_timestamp()));
         }
         let floor = segment.written.get();
         segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));

@@ -28,11 +28,8 @@ impl<I: Io> Log<I> {
             let size = i64::try_from(segment.size.get()).unwrap_or(i64::MAX);
             let too_large = config.retention_bytes >= 0 && excess - size >= 0;
             let too_old = config.retention_ms >= 0 && {
-                if self.complete_index(segment).await.is_err() {
-                    break;
-                }
-                let largest = segment.index.borrow().largest().map_or(0, |(timestamp, _)| timestamp.0);
-                now.0.saturating_sub(largest) > config.retention_ms
+                let Ok(largest) = self.largest(segment).await else { break };
+                now.0.saturating_sub(largest.map_or(0, |(timestamp, _)| timestamp.0)) > config.retention_ms
             };
             if !too_large && !too_old {
                 break;

@@ -69,7 +69,7 @@ pub(super) enum FromFile {
 }
 
 impl<I: Io> Log<I> {
-    /// Batches of one segment as a range of its file. The index must be complete.
+    /// Batches of one segment as a range of its file.
     pub(super) async fn read_file_slices(
         &self,
         segment: &Rc<Segment<I>>,
@@ -82,6 +82,7 @@ impl<I: Io> Log<I> {
         let Some(descriptor) = file.send_descriptor().await? else { return Ok(FromFile::UseMemory) };
         let failed = |source| IoError { operation: "read", path: segment.path(".log"), source };
         for _ in 0..ATTEMPTS_MAX {
+            self.complete_index(segment).await?;
             match plan(segment, &descriptor, wanted).map_err(failed)? {
                 Plan::Send(from, to) => {
                     let slice = slice_of(&descriptor, from, to).map_err(failed)?;

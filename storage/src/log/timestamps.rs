@@ -23,10 +23,10 @@ impl<I: Io> Log<I> {
             if segment.base_offset >= end {
                 break;
             }
-            self.complete_index(&segment).await?;
-            if segment.index.borrow().largest().is_none_or(|(largest, _)| largest < at) {
+            if self.largest(&segment).await?.is_none_or(|(largest, _)| largest < at) {
                 continue;
             }
+            self.complete_index(&segment).await?;
             let from = {
                 let index = segment.index.borrow();
                 let offset = index.times().lookup(at).map_or(segment.base_offset, |(_, offset)| offset);
@@ -43,13 +43,13 @@ impl<I: Io> Log<I> {
     pub async fn max_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
         let mut best: Option<(TimestampMs, Offset, Rc<Segment<I>>)> = None;
         for segment in self.segments_from_start() {
-            self.complete_index(&segment).await?;
-            let Some((timestamp, offset)) = segment.index.borrow().largest() else { continue };
+            let Some((timestamp, offset)) = self.largest(&segment).await? else { continue };
             if best.as_ref().is_none_or(|(largest, ..)| timestamp > *largest) {
                 best = Some((timestamp, offset, segment));
             }
         }
         let Some((largest, last_offset, segment)) = best else { return Ok(None) };
+        self.complete_index(&segment).await?;
         let from = segment.index.borrow().offsets().lookup(Offset(last_offset.0 - 1)).1.0;
         let end = self.offsets.get().log_end_offset;
         let found = self.find_record(&segment, from, end, |timestamp| timestamp >= largest).await?;

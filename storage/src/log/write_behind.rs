@@ -13,7 +13,6 @@ use super::log::{Log, State};
 use crate::io::{AlignedBuffer, Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
-use crate::segment::{offset_index, time_index};
 use crate::space::{Room, is_no_space};
 use crate::types::Offset;
 
@@ -82,7 +81,7 @@ impl<I: Io> Log<I> {
     }
 
     /// Writes the last block padded, cuts the file to its length, syncs, and writes the indexes.
-    async fn seal(&self, segment: &Segment<I>) -> Result<(), IoError> {
+    async fn seal(&self, segment: &Rc<Segment<I>>) -> Result<(), IoError> {
         let from = segment.written.get();
         let rest = segment.size.get() - from;
         if rest > 0 {
@@ -97,25 +96,25 @@ impl<I: Io> Log<I> {
         self.write_indexes(segment).await
     }
 
-    async fn write_indexes(&self, segment: &Segment<I>) -> Result<(), IoError> {
+    async fn write_indexes(&self, segment: &Rc<Segment<I>>) -> Result<(), IoError> {
         if self.complete_index(segment).await.is_err() {
             // They are rebuilt on first use; nothing of the records depends on them.
             tracing::warn!("no index written for {}", segment.path(".log").display());
             return Ok(());
         }
-        let (offsets, times) = {
+        let files = {
             let mut index = segment.index.borrow_mut();
             let _ = index.seal();
-            (index.offsets().write(), index.times().write())
+            segment.largest.set(index.largest());
+            index.files()
         };
-        let io = &self.shared.io;
-        for (suffix, content) in [(offset_index::SUFFIX, offsets), (time_index::SUFFIX, times)] {
-            match io.replace_file(&segment.path(suffix), content).await {
-                Err(error) if is_no_space(&error) => tracing::warn!("it is rebuilt when needed: {error}"),
-                result => result?,
+        match self.write_index_files(segment, files).await {
+            Err(error) if is_no_space(&error) => {
+                tracing::warn!("it is rebuilt when needed: {error}");
+                Ok(())
             }
+            written => written,
         }
-        Ok(())
     }
 
     /// Syncs every segment up to the one of `point`, then journals again what of `[.., point)` they do not hold.

@@ -28,6 +28,7 @@ use crate::log::Log;
 use crate::log::checkpoint_file::read_partition_offsets;
 use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
+use crate::segment::open_files::OpenFiles;
 use crate::shared::Shared;
 use crate::space::Space;
 use crate::types::{Offset, PartitionKey};
@@ -94,6 +95,7 @@ impl<I: Io> LogManager<I> {
         let failure = Rc::new(Failure::default());
         let (for_journal, failing) = (config.clone(), Rc::clone(&failure));
         let journal = Journal::create(io.clone(), journal_dir, for_journal, survey.epoch, failing).await?;
+        let open_segments_max = config.open_segments_max;
         let shared = Rc::new(Shared {
             io,
             cache: TailCache::new(config.tail_cache_bytes),
@@ -104,6 +106,7 @@ impl<I: Io> LogManager<I> {
             room: Event::new(),
             due: RefCell::default(),
             due_event: Event::new(),
+            open_files: Rc::new(OpenFiles::new(open_segments_max)),
             space: Space::default(),
             chunks: RefCell::default(),
             stopping: Cell::new(false),

@@ -2,6 +2,7 @@
 
 mod allocation;
 pub mod offset_index;
+pub(crate) mod open_files;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's LogSegment")]
 pub mod segment;
 pub mod sparse_index;

@@ -108,7 +108,7 @@ impl OffsetIndex {
     }
 
     /// Base offset of the segment.
-    pub fn base_offset(&self) -> Offset {
+    pub const fn base_offset(&self) -> Offset {
         self.base_offset
     }
 

@@ -6,10 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use futures::lock::Mutex;
 
+use super::open_files::OpenFiles;
 use super::sparse_index::SparseIndex;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
 use crate::types::{Offset, TimestampMs};
@@ -78,6 +80,14 @@ pub struct Segment<I: Io> {
     pub index_from: Cell<u64>,
     /// Timestamp of its first batch, for rolling by time.
     pub first_timestamp: Cell<Option<TimestampMs>>,
+    /// Largest timestamp once it is sealed and its index was there: it outlives the index.
+    pub largest: Cell<Option<(TimestampMs, Offset)>>,
+    myself: Weak<Self>,
+    open_files: Rc<OpenFiles<I>>,
+    /// Whether it stands in `open_files`.
+    holding: Cell<bool>,
+    /// Whether it was used since `open_files` last looked.
+    used: Cell<bool>,
     /// For each [`WINDOW_BYTES`] of the file, how much of it was read past the page cache.
     read_directly: RefCell<Vec<u32>>,
 }
@@ -96,8 +106,18 @@ impl<I: Io> std::fmt::Debug for Segment<I> {
 
 impl<I: Io> Segment<I> {
     /// A segment without a file yet; the first write makes it.
-    pub fn new(io: I, directory: PathBuf, base_offset: Offset, index_interval_bytes: u64) -> Self {
-        Self {
+    pub(crate) fn new(
+        (io, open_files): (I, Rc<OpenFiles<I>>),
+        directory: PathBuf,
+        base_offset: Offset,
+        index_interval_bytes: u64,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|myself| Self {
+            myself: Weak::clone(myself),
+            open_files,
+            largest: Cell::new(None),
+            holding: Cell::new(false),
+            used: Cell::new(false),
             io,
             directory,
             base_offset,
@@ -115,7 +135,41 @@ impl<I: Io> Segment<I> {
             index_from: Cell::new(0),
             first_timestamp: Cell::new(None),
             read_directly: RefCell::default(),
+        })
+    }
+
+    /// Says that it is in use: it keeps what it holds for now.
+    pub(crate) fn touch(&self) {
+        self.used.set(true);
+    }
+
+    /// Says that it begins to hold something that others may need the room of.
+    pub(crate) fn hold(&self) {
+        self.touch();
+        if !self.holding.replace(true) {
+            self.open_files.enter(Weak::clone(&self.myself));
         }
+    }
+
+    /// Gives up its file and, if it is sealed, its index; both come back on use. False if it is in use.
+    pub(super) fn let_go(&self) -> bool {
+        if self.used.replace(false) {
+            return false;
+        }
+        let Some(mut file) = self.file.try_lock() else { return false };
+        *file = None;
+        self.holding.set(false);
+        if self.sealed.get() && self.index_from.get() == 0 {
+            self.forget_index();
+        }
+        true
+    }
+
+    /// The index has to be completed again.
+    pub(crate) fn forget_index(&self) {
+        let empty = self.index.borrow().emptied();
+        *self.index.borrow_mut() = empty;
+        self.index_from.set(self.size.get());
     }
 
     /// Says that a file of `size` bytes exists, all of it synced: opened at a start.
@@ -163,6 +217,7 @@ impl<I: Io> Segment<I> {
 
     /// The file, opened or made on first use.
     pub async fn file(&self) -> Result<I::File, IoError> {
+        self.touch();
         let mut slot = self.file.lock().await;
         if let Some(file) = &*slot {
             return Ok(file.clone());
@@ -176,6 +231,8 @@ impl<I: Io> Segment<I> {
             other => other?,
         };
         *slot = Some(file.clone());
+        drop(slot);
+        self.hold();
         Ok(file)
     }
 

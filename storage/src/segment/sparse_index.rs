@@ -30,6 +30,22 @@ impl SparseIndex {
         }
     }
 
+    /// An empty one for the same segment.
+    #[must_use]
+    pub const fn emptied(&self) -> Self {
+        Self::new(self.offsets.base_offset(), self.interval_bytes)
+    }
+
+    /// Of a segment's files: as it was when the last offset entry was made, with that entry's batch to be counted next.
+    pub fn resume(offsets: OffsetIndex, mut times: TimeIndex, interval_bytes: u64) -> Self {
+        if let Some((last_offset, _)) = offsets.last() {
+            // What sealing added belongs to batches that are counted again.
+            times.truncate_to(Offset(last_offset.0.saturating_add(1)));
+        }
+        let largest = times.last();
+        Self { offsets, times, interval_bytes, bytes_since_entry: 0, largest }
+    }
+
     /// Counts the batch that begins at `position`; batches come in order, without gaps. An error says that the
     /// segment has to be rolled first: the batch does not fit the index's 32-bit fields.
     pub fn push(&mut self, batch: &BatchHeader, position: Position) -> Result<(), IndexError> {
@@ -53,6 +69,11 @@ impl SparseIndex {
     pub fn seal(&mut self) -> Result<(), IndexError> {
         let Some((timestamp, offset)) = self.largest else { return Ok(()) };
         self.times.append_if_larger(timestamp, offset)
+    }
+
+    /// Contents of the `.index` and the `.timeindex` file.
+    pub fn files(&self) -> [Vec<u8>; 2] {
+        [self.offsets.write(), self.times.write()]
     }
 
     /// The offset index.

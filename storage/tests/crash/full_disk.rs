@@ -85,7 +85,7 @@ fn run(world: &SimWorld, life: Life) -> (Expected, Result<Result<(), String>, St
 
 #[test]
 fn a_full_device_refuses_appends_and_goes_on_when_there_is_room() {
-    for seed in 1..30 {
+    for seed in 1..60 {
         let life = Life { seed, number: 0, batches: 8, close: seed % 2 == 0 };
         let world = SimWorld::new(seed);
         let (expected, ended) = run(&world, life);

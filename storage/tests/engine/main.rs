@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "tests")]
 
 mod cold_reads;
+mod index_files;
 
 use std::path::Path;
 use std::rc::Rc;

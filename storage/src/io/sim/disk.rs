@@ -181,6 +181,17 @@ impl Disk {
         Ok(self.children(directory).into_iter().map(|(name, _)| name.1).collect())
     }
 
+    /// Files of a directory and their lengths, sorted by name.
+    pub(super) fn list_files(&self, path: &Path) -> io::Result<Vec<(String, u64)>> {
+        let directory = self.directory(path)?;
+        let children = self.children(directory).into_iter();
+        let sized = children.filter_map(|((_, name), node)| {
+            let bytes = self.content(node).ok()?.live().len();
+            Some((name, u64::try_from(bytes).unwrap_or(u64::MAX)))
+        });
+        Ok(sized.collect())
+    }
+
     /// Renames; a file takes the place of a file.
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let node = self.resolve(from)?;

@@ -174,6 +174,10 @@ impl Io for SimIo {
         self.look(("list directory", path), |disk| disk.list(path)).await
     }
 
+    async fn list_files(&self, path: &Path) -> Result<Vec<(String, u64)>, IoError> {
+        self.look(("list files", path), |disk| disk.list_files(path)).await
+    }
+
     async fn sync_directory(&self, path: &Path) -> Result<(), IoError> {
         self.operate(
             ("sync directory", path),
