@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringmain_storage::config::{LogConfig, TimestampType};
+use ringmain_storage::record::compression::Codec;
 
 use crate::config::layers::Layers;
 use crate::config::topic_keys;
@@ -18,6 +19,8 @@ pub struct TopicSettings {
     pub compacted: bool,
     /// Whether `compression.type` is `zstd`, which old consumers cannot read.
     pub zstd: bool,
+    /// `compression.type`: the codec batches are stored in; `None` is the producer's.
+    pub codec: Option<Codec>,
     /// `message.timestamp.before.max.ms`: how far behind the broker's clock a producer's may be.
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead.
@@ -31,6 +34,7 @@ impl Default for TopicSettings {
             log: LogConfig::default(),
             compacted: false,
             zstd: false,
+            codec: None,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
         }
@@ -86,7 +90,14 @@ impl TopicSettings {
             }
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = value.parse().ok()?,
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = value.parse().ok()?,
-            "compression.type" => self.zstd = value == "zstd",
+            "compression.type" => {
+                self.zstd = value == "zstd";
+                self.codec = match value {
+                    "producer" => None,
+                    "uncompressed" => Some(Codec::None),
+                    name => Some(Codec::from_name(name)?),
+                };
+            }
             "cleanup.policy" => {
                 let has = |policy| value.split(',').any(|part| part.trim() == policy);
                 self.compacted = has("compact");
@@ -117,6 +128,9 @@ mod tests {
             ("min.insync.replicas", "1"),
         ]);
         assert!(settings.compacted && settings.log.cleanup_delete && settings.zstd);
+        assert_eq!(settings.codec, Some(Codec::Zstd));
+        assert_eq!(set(&[("compression.type", "uncompressed")]).codec, Some(Codec::None));
+        assert_eq!(set(&[("compression.type", "producer")]).codec, None);
         assert_eq!(settings.log.max_message_bytes, 77);
         assert_eq!(settings.log.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(settings.log.segment_bytes, LogConfig::default().segment_bytes);

@@ -397,7 +397,17 @@ fn check_records(
         return Ok(header.max_timestamp());
     }
     let records = decompress(codec, records, limits.decompressed_bytes_max).map_err(RecordError::from)?;
-    let mut cursor = Cursor::new(&records);
+    check_uncompressed(header, &records, limits)
+}
+
+/// The same of records that are not, or no longer, compressed.
+pub(super) fn check_uncompressed(
+    header: &BatchHeader,
+    records: &[u8],
+    limits: &ProduceLimits,
+) -> Result<TimestampMs, BatchError> {
+    let times = TimestampBounds::of(limits);
+    let mut cursor = Cursor::new(records);
     let base_timestamp = header.base_timestamp().0;
     let mut expected_delta = 0_i32;
     let mut max_timestamp = NO_TIMESTAMP;

@@ -8,4 +8,5 @@ mod epochs;
 mod golden;
 mod indexes;
 mod producers;
+mod recompression;
 mod validation;
