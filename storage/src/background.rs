@@ -150,7 +150,8 @@ async fn settle<I: Io>(
     .await
 }
 
-/// Removes what retention allows, every interval (`log.retention.check.interval.ms`).
+/// Removes what retention allows and forgets producers that expired, every interval
+/// (`log.retention.check.interval.ms`).
 async fn retain<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
     loop {
         let stop = shared.stop_event.listen();
@@ -162,6 +163,7 @@ async fn retain<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
         let Some(manager) = manager.upgrade() else { return };
         for key in manager.keys() {
             let Some(log) = manager.log(key) else { continue };
+            log.expire_producers(shared.io.wall_clock());
             match log.enforce_retention(shared.io.wall_clock()).await {
                 Ok(0) => {}
                 Ok(segments) => {

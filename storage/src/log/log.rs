@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use event_listener::{Event, EventListener};
@@ -16,6 +17,7 @@ use futures::lock::Mutex;
 
 use super::LogOffsets;
 use super::epoch_cache::EpochCache;
+use super::producer_snapshot::write_snapshot;
 use super::producer_state::{ProducerState, Verdict};
 use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
@@ -245,6 +247,9 @@ impl<I: Io> Log<I> {
             }
         }
         let segment = self.new_segment(header.base_offset(), config.index_interval_bytes);
+        if active.is_some() {
+            *segment.snapshot.borrow_mut() = Some(write_snapshot(&state.producers));
+        }
         state.segments.push_back(Rc::clone(&segment));
         drop(state);
         self.make_due();
@@ -386,6 +391,12 @@ impl<I: Io> Log<I> {
     /// Looks at the producers the log remembers.
     pub fn producers<R>(&self, look: impl FnOnce(&ProducerState) -> R) -> R {
         look(&self.state.borrow().producers)
+    }
+
+    /// Forgets producers that were silent for `producer.id.expiration.ms`.
+    pub(crate) fn expire_producers(&self, now: TimestampMs) {
+        let expiration = u64::try_from(self.config.borrow().producer_id_expiration_ms).unwrap_or(0);
+        self.state.borrow_mut().producers.expire(now, Duration::from_millis(expiration));
     }
 
     /// The log directory it lies in.

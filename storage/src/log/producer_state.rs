@@ -16,6 +16,12 @@ use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 /// Batches remembered per producer: as many as a producer may have in flight (KIP-98).
 pub const BATCHES_MAX: usize = 5;
+/// Producers remembered per partition; beyond it those that were silent longest are forgotten, as if they had expired.
+/// Forgetting does harm only to a producer that still repeats a batch, which it does for two minutes by default
+/// (`delivery.timeout.ms`): so many distinct producers do not write to one partition in that time. They take one MiB.
+pub const PRODUCERS_MAX: usize = 4096;
+/// Forgotten at once, so that looking for the oldest is not done for each newcomer.
+const PRODUCERS_FORGOTTEN: usize = PRODUCERS_MAX / 8;
 /// No sequence.
 const NO_SEQUENCE: i32 = -1;
 
@@ -222,6 +228,26 @@ impl ProducerState {
         });
         if batch.attributes().is_transactional() && producer.transaction_first_offset.is_none() {
             producer.transaction_first_offset = Some(batch.base_offset());
+        }
+        if self.producers.len() > PRODUCERS_MAX {
+            self.forget_oldest(batch.producer_id());
+        }
+    }
+
+    /// Makes room for newcomers. Open transactions stay, whose number their coordinator bounds, and so does `newest`.
+    fn forget_oldest(&mut self, newest: ProducerId) {
+        let idle = self
+            .producers
+            .iter()
+            .filter(|(id, producer)| producer.transaction_first_offset.is_none() && **id != newest);
+        let mut ages: Vec<_> = idle.map(|(id, producer)| (producer.seen_at, *id)).collect();
+        let excess = self.producers.len().saturating_sub(PRODUCERS_MAX).saturating_add(PRODUCERS_FORGOTTEN);
+        if excess < ages.len() {
+            ages.select_nth_unstable(excess);
+            ages.truncate(excess);
+        }
+        for (_, id) in ages {
+            self.producers.remove(&id);
         }
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use futures::channel::oneshot;
 
 use super::log::{Log, State};
+use super::producer_snapshot;
 use crate::io::{AlignedBuffer, Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
@@ -33,9 +34,12 @@ impl<I: Io> Log<I> {
             let next = {
                 let state = self.state.borrow();
                 let index = state.segments.iter().position(|segment| !segment.sealed.get());
-                index.map(|index| (Rc::clone(&state.segments[index]), index + 1 == state.segments.len()))
+                index.map(|index| {
+                    (Rc::clone(&state.segments[index]), state.segments.get(index + 1).map(Rc::clone))
+                })
             };
-            let Some((segment, active)) = next else { return Ok(Room::Ample) };
+            let Some((segment, successor)) = next else { return Ok(Room::Ample) };
+            let active = successor.is_none();
             if active && segment.head.borrow().is_some() && !segment.head_journalled.get() {
                 // Untouched since the start: the file has all of it.
                 return Ok(Room::Ample);
@@ -59,9 +63,8 @@ impl<I: Io> Log<I> {
                 return Ok(Room::Ample);
             }
             self.seal(&segment).await?;
-            if active {
-                return Ok(Room::Ample);
-            }
+            let Some(successor) = successor else { return Ok(Room::Ample) };
+            self.write_snapshot(&successor).await?;
         }
     }
 
@@ -111,6 +114,20 @@ impl<I: Io> Log<I> {
         match self.write_index_files(segment, files).await {
             Err(error) if is_no_space(&error) => {
                 tracing::warn!("it is rebuilt when needed: {error}");
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Writes what was known of producers at the segment's base offset. All of it is durable: what is before the segment
+    /// is sealed.
+    async fn write_snapshot(&self, segment: &Segment<I>) -> Result<(), IoError> {
+        let Some(snapshot) = segment.snapshot.take() else { return Ok(()) };
+        match self.shared.io.replace_file(&segment.path(producer_snapshot::SUFFIX), snapshot).await {
+            Err(error) if is_no_space(&error) => {
+                // Only somebody who takes the directory over would use it, and reads the log instead.
+                tracing::warn!("{error}");
                 Ok(())
             }
             written => written,

@@ -2,6 +2,7 @@
 //! are written, the journals removed, and `.kafka_cleanshutdown` made. Apache refuses a directory with a
 //! folder that is no partition's, so it can take a directory over only after that.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -70,8 +71,14 @@ impl<I: Io> LogManager<I> {
         let io = &self.shared.io;
         let end = log.offsets().log_end_offset;
         let snapshot_name = file_name(end, producer_snapshot::SUFFIX);
+        // Beside it those of the segments' base offsets stay.
+        let kept: BTreeSet<String> = {
+            let state = log.state.borrow();
+            let bases = state.segments.iter().map(|segment| segment.base_offset);
+            bases.map(|base| file_name(base, producer_snapshot::SUFFIX)).collect()
+        };
         for name in io.list_directory(&log.directory).await? {
-            if name.ends_with(producer_snapshot::SUFFIX) && name != snapshot_name {
+            if name.ends_with(producer_snapshot::SUFFIX) && name != snapshot_name && !kept.contains(&name) {
                 io.remove_file(&log.directory.join(name)).await?;
             }
         }

@@ -80,6 +80,8 @@ pub struct Segment<I: Io> {
     pub index_from: Cell<u64>,
     /// Timestamp of its first batch, for rolling by time.
     pub first_timestamp: Cell<Option<TimestampMs>>,
+    /// The producers' snapshot as of its base offset, until the segment before it is sealed: then it is written.
+    pub snapshot: RefCell<Option<Vec<u8>>>,
     /// Largest timestamp once it is sealed and its index was there: it outlives the index.
     pub largest: Cell<Option<(TimestampMs, Offset)>>,
     myself: Weak<Self>,
@@ -115,6 +117,7 @@ impl<I: Io> Segment<I> {
         Rc::new_cyclic(|myself| Self {
             myself: Weak::clone(myself),
             open_files,
+            snapshot: RefCell::default(),
             largest: Cell::new(None),
             holding: Cell::new(false),
             used: Cell::new(false),

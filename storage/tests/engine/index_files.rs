@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use ringmain_storage::config::{LogConfig, StoreConfig};
 use ringmain_storage::io::glommio::GlommioIo;
+use ringmain_storage::log::producer_snapshot::read_snapshot;
 use ringmain_storage::manager::LogManager;
+use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
+use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::segment::ReadLimits;
-use ringmain_storage::types::{Offset, TimestampMs};
+use ringmain_storage::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use crate::{Store, batch, bytes_of, key, produce, run};
 
@@ -75,7 +80,7 @@ fn check_all(dir: &Path) {
             let limits = ReadLimits { end, bytes_max: 1, at_least_one: true };
             let fetched = log.read(Offset(number), limits).await.unwrap();
             let mut expected = batch(0, number, BATCH_BYTES);
-            let epoch = ringmain_storage::types::LeaderEpoch(0);
+            let epoch = LeaderEpoch(0);
             ringmain_storage::record::batch::stamp(&mut expected, Offset(number), epoch);
             assert_eq!(fetched.slices.iter().flat_map(bytes_of).collect::<Vec<_>>(), &expected[..]);
             assert!(open_segments(&dir) <= 4, "{} open", open_segments(&dir));
@@ -154,4 +159,48 @@ fn a_reopened_segment_is_indexed_as_if_it_had_never_been_closed() {
     for ending in [".log", ".index", ".timeindex"] {
         assert_eq!(named(dir.path(), ending), named(whole.path(), ending), "{ending}");
     }
+}
+
+#[test]
+fn each_roll_leaves_a_snapshot_of_the_producers_and_retention_takes_it_with_its_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    run(async move || {
+        let store = open(&path, 64 << 20).await;
+        let settings =
+            LogConfig { segment_bytes: 16 << 10, retention_bytes: 40 << 10, ..LogConfig::default() };
+        let log = store.create_log(key(0), "topic", settings.clone()).await.unwrap();
+        for number in 0..60_i64 {
+            let value = vec![b'v'; 2000];
+            let producer = ProducerBatch {
+                producer_id: ProducerId(5),
+                producer_epoch: ProducerEpoch(0),
+                base_sequence: i32::try_from(number).unwrap(),
+            };
+            let mut builder = BatchBuilder::new(Codec::None).with_producer(producer);
+            builder.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
+            let batch = BytesMut::from(builder.build().unwrap().as_ref());
+            log.append(batch, LeaderEpoch(0), TimestampMs(1)).unwrap();
+            log.wait_durable(Offset(number + 1)).await.unwrap();
+        }
+        log.set_high_watermark(Offset(60));
+        store.close().await.unwrap();
+        let snapshots = files(&path, ".snapshot");
+        let logs = files(&path, ".log");
+        // All segments but the first, and the log's end.
+        assert_eq!(snapshots.len(), logs.len());
+        for (file, content) in &snapshots {
+            let offset: i64 = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+            let state = read_snapshot(content, TimestampMs(1)).unwrap();
+            let last = state.get(ProducerId(5)).unwrap().batches().last().copied().unwrap();
+            assert_eq!(last.last_offset, Offset(offset - 1), "{}", file.display());
+        }
+        let store = open(&path, 64 << 20).await;
+        let log = store.create_log(key(0), "topic", settings).await.unwrap();
+        assert!(log.enforce_retention(TimestampMs(1)).await.unwrap() > 3);
+        let oldest = files(&path, ".log").into_keys().next().unwrap();
+        let snapshots = files(&path, ".snapshot");
+        assert!(snapshots.keys().all(|file| file.file_stem() >= oldest.file_stem()), "{snapshots:?}");
+        store.close().await.unwrap();
+    });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringmain_storage::log::producer_snapshot::{SnapshotError, read_snapshot, write_snapshot};
 use ringmain_storage::log::producer_state::{
-    BatchMetadata, ProducerState, RestoredProducer, Verdict, sequence_minus, sequence_plus,
+    BatchMetadata, PRODUCERS_MAX, ProducerState, RestoredProducer, Verdict, sequence_minus, sequence_plus,
 };
 use ringmain_storage::record::batch::{Attributes, BatchHeader, HeaderFields};
 use ringmain_storage::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -197,4 +197,24 @@ fn a_checkpoint_restores_all_five() {
         },
     );
     assert_eq!(state, partition.state);
+}
+
+#[test]
+fn a_flood_of_producers_makes_the_longest_silent_ones_forgotten() {
+    let mut state = ProducerState::new();
+    let appended = |state: &mut ProducerState, id: i64, attributes: Attributes| {
+        let fields = header(attributes, 0, 0, 1, id).fields();
+        let fields = HeaderFields { producer_id: ProducerId(id), ..fields };
+        state.update(&BatchHeader::new(&fields), TimestampMs(1000 + id));
+    };
+    appended(&mut state, 0, Attributes::default().transactional());
+    for id in 1..100_000 {
+        appended(&mut state, id, Attributes::default());
+        assert!(state.count() <= PRODUCERS_MAX, "{} at {id}", state.count());
+        assert!(state.get(ProducerId(id)).is_some());
+    }
+    assert!(state.get(ProducerId(0)).is_some(), "an open transaction is not forgotten");
+    let newest = (100_000 - i64::try_from(PRODUCERS_MAX / 2).unwrap())..100_000;
+    assert!(newest.into_iter().all(|id| state.get(ProducerId(id)).is_some()));
+    assert!(state.get(ProducerId(1)).is_none());
 }
