@@ -1,6 +1,8 @@
 //! Sealed segments after a restart: nothing of them is touched before somebody reads them, their index files are
 //! used if they fit and made anew if not, and few are open at a time however many there are.
 
+#![expect(clippy::disallowed_methods, reason = "the test looks at files from outside")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
