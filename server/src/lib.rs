@@ -6,6 +6,7 @@ pub mod start;
 pub mod config;
 pub mod runtime;
 pub mod shard;
+pub mod shards;
 
 pub mod net;
 

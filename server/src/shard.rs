@@ -1,22 +1,35 @@
 //! One shard: an executor pinned to a core, with its logs, its broker and its connections.
+//!
+//! Shards start and stop in step, led by [`crate::start`]: each [`Step`] is taken by all before the next begins,
+//! since journals are declared dead only when every shard has read them, and a clean stop is one only when
+//! every shard has stopped.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc as mpsc_std};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use futures::future::{join_all, try_join_all};
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use ringmain_storage::config::StoreConfig;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::glommio::GlommioIo;
-use ringmain_storage::manager::LogManager;
+use ringmain_storage::journal::directories::{Survey, survey};
+use ringmain_storage::manager::opening::finish_open;
+use ringmain_storage::manager::stopping::{StoppedLogs, finish_stop};
+use ringmain_storage::manager::{LogManager, RecoveryReport};
 
 use crate::control::ControllerClient;
 use crate::handler::{Broker, BrokerParts, Settings};
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
 use crate::net::{Net, NetLimits};
+use crate::partition::Stores;
+use crate::runtime::pulse::Pulse;
+use crate::runtime::router::{Inbox, Router};
 
 /// A busy executor looks at its rings at least this often (measured: longer ones stall peers).
 const PREEMPT_TIMER: Duration = Duration::from_millis(1);
@@ -25,97 +38,190 @@ const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Threads for calls that block: opening and replacing files, filling the page cache. They may run on any core,
 /// since on the shard's own they would take its time.
 const HELPER_THREADS: usize = 4;
+/// How long an executor may take for its first turn, and how many are tried.
+const FIRST_TURN_MAX: Duration = Duration::from_secs(1);
+const EXECUTORS_MAX: usize = 30;
 /// How long a clean stop waits for connections to take their answers.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The broker as a real shard has it.
+pub type ShardBroker = Broker<GlommioIo>;
 
 /// All a shard is given.
 #[derive(Debug)]
 pub struct ShardConfig {
-    /// Places and limits of its store.
-    pub store: StoreConfig,
+    /// The way to the other shards.
+    pub router: Router<ShardBroker>,
+    /// Where their work comes in.
+    pub inbox: Inbox<ShardBroker>,
+    /// Places and limits of its stores, one a log directory.
+    pub stores: Vec<StoreConfig>,
     /// Limits of its connections.
     pub net: NetLimits,
     /// What its handlers need to know.
     pub settings: Settings,
     /// The published metadata.
-    pub metadata: std::sync::Arc<MetadataStore>,
+    pub metadata: Arc<MetadataStore>,
     /// Who changes them.
     pub controller: ControllerClient,
-    /// Changes to act on, in order.
-    pub updates: mpsc::Receiver<ImageUpdate>,
-    /// Bound sockets.
-    pub listeners: Vec<TcpListener>,
-    /// Fires once requests are answered: what recovery found, for the banner.
-    pub ready: oneshot::Sender<Result<String, String>>,
-    /// Fires, or is dropped, when the shard shall stop.
-    pub stop: oneshot::Receiver<()>,
+    /// What to do, in order. Once the sender is gone the shard ends as it is.
+    pub steps: mpsc::UnboundedReceiver<Step>,
+}
+
+/// What came of a step; the text says what went wrong.
+pub type Outcome<T> = oneshot::Sender<Result<T, String>>;
+
+/// One step of a shard's life.
+#[derive(Debug)]
+pub enum Step {
+    /// Find the journals of every log directory. One shard does it for all.
+    Survey(Outcome<Vec<Survey>>),
+    /// Open this shard's logs.
+    Open(Vec<Survey>, Outcome<Vec<RecoveryReport>>),
+    /// Declare the old journals dead. One shard does it for all.
+    Settle(Vec<Survey>, Outcome<()>),
+    /// Serve requests; these sockets are accepted from by this shard. The first shard gets the updates.
+    Serve(Vec<TcpListener>, Option<mpsc::Receiver<ImageUpdate>>, Outcome<()>),
+    /// Answer what is in flight and take nothing new.
+    Drain(Outcome<()>),
+    /// Write everything out; where the logs of each directory ended, unless that directory failed.
+    Stop(Outcome<Vec<Result<StoppedLogs, String>>>),
+    /// Mark these directories as cleanly stopped. One shard does it for all.
+    Finish(Vec<(std::path::PathBuf, Vec<StoppedLogs>)>, Outcome<()>),
 }
 
 /// A started shard.
-pub type ShardHandle = glommio::ExecutorJoinHandle<Result<(), String>>;
+pub type ShardHandle = glommio::ExecutorJoinHandle<()>;
 
 /// Starts the shard's thread. The error says what to do.
+///
+/// An executor may lose its very first turn and sleep for ever (see [`crate::runtime::pulse`]), before anything could
+/// beat for it: then another is started in its place. Whichever runs first takes the configuration.
 pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, String> {
-    LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
-        .name("shard-0")
-        .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT_TIMER)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS))
-        .spawn(move || run(config))
-        .map_err(|error| {
-            format!("the shard's executor cannot start: {error}. `ulimit -l 8192` may be what it needs")
-        })
+    let name = format!("shard-{}", config.router.me());
+    let config = Arc::new(Mutex::new(Some(config)));
+    for _ in 0..EXECUTORS_MAX {
+        let config = Arc::clone(&config);
+        let (alive, lives) = mpsc_std::sync_channel(1);
+        let handle = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
+            .name(&name)
+            .io_memory(IO_MEMORY_BYTES)
+            .preempt_timer(PREEMPT_TIMER)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS))
+            .spawn(move || async move {
+                let config = config.lock().ok().and_then(|mut config| config.take());
+                if let Some(config) = config {
+                    // Nobody waits for it any more if this executor was late; it runs all the same.
+                    let _ = alive.send(());
+                    run(config).await;
+                }
+            })
+            .map_err(|error| {
+                format!("the shard's executor cannot start: {error}. `ulimit -l 8192` may be what it needs")
+            })?;
+        if lives.recv_timeout(FIRST_TURN_MAX).is_ok() {
+            return Ok(handle);
+        }
+        tracing::debug!("{name} did not begin; another executor takes its place");
+    }
+    Err(format!("{name} does not begin to run: the machine gives it no CPU"))
 }
 
-async fn run(config: ShardConfig) -> Result<(), String> {
-    let ShardConfig { store, net, settings, metadata, controller, updates, listeners, ready, stop } = config;
-    let opened = open(store, settings, metadata, controller).await;
-    let (io, manager, broker, found) = match opened {
-        Ok(opened) => opened,
-        Err(text) => {
-            // The starter learns it here, or, if it has gone, nobody needs to.
-            drop(ready.send(Err(text.clone())));
-            return Err(text);
+async fn run(config: ShardConfig) {
+    let ShardConfig { router, inbox, stores, net, settings, metadata, controller, mut steps } = config;
+    let mut parts = Some((router, inbox, settings, metadata, controller));
+    let io = match GlommioIo::new() {
+        Ok(io) => io,
+        Err(error) => {
+            // The first step fails with it.
+            tracing::error!("file I/O cannot be set up: {error}");
+            return;
         }
     };
-    io.spawn(apply_updates(Rc::clone(&broker), updates));
-    let net = Net::start(io.clone(), Rc::clone(&broker), net);
-    for listener in listeners {
-        net.accept_on(listener);
-    }
-    drop(ready.send(Ok(found)));
-    // A dropped sender means that the main thread is gone: stop then, too.
-    let _ = stop.await;
-    let drained = std::pin::pin!(net.drain(DRAIN_PATIENCE));
-    broker.stop_waiting();
-    drained.await;
-    manager
-        .close()
-        .await
-        .map_err(|error| format!("the clean stop failed, the next start will recover: {error}"))
-}
-
-type Opened = (GlommioIo, Rc<LogManager<GlommioIo>>, Rc<Broker<GlommioIo>>, String);
-
-async fn open(
-    store: StoreConfig,
-    settings: Settings,
-    metadata: std::sync::Arc<MetadataStore>,
-    controller: ControllerClient,
-) -> Result<Opened, String> {
-    let io = GlommioIo::new().map_err(|error| error.to_string())?;
-    let (manager, report) = LogManager::open(io.clone(), store).await.map_err(|error| error.to_string())?;
-    let parts =
-        BrokerParts { io: io.clone(), manager: Rc::clone(&manager), store: metadata, controller, settings };
-    let broker = Broker::new(parts);
-    broker.open_partitions().await.map_err(|error| error.to_string())?;
-    Ok((io, manager, broker, format!("{report:?}")))
-}
-
-async fn apply_updates(broker: Rc<Broker<GlommioIo>>, mut updates: mpsc::Receiver<ImageUpdate>) {
-    while let Some(update) = updates.next().await {
-        if let Err(error) = broker.apply(update).await {
-            tracing::error!("a change of the metadata could not be carried out: {error}");
+    let pulse = Pulse::start(&io);
+    let mut serving: Option<(Rc<ShardBroker>, Rc<Net<GlommioIo>>)> = None;
+    while let Some(step) = steps.next().await {
+        pulse.worked();
+        match step {
+            Step::Survey(outcome) => {
+                let surveys = stores.iter().map(|store| survey(&io, &store.log_dir));
+                tell(outcome, try_join_all(surveys).await);
+            }
+            Step::Open(surveys, outcome) => {
+                let Some((router, inbox, settings, metadata, controller)) = parts.take() else { return };
+                let opening = stores
+                    .iter()
+                    .zip(&surveys)
+                    .map(|(store, survey)| LogManager::open_shard(io.clone(), store.clone(), survey));
+                match try_join_all(opening).await {
+                    Err(error) => tell(outcome, Err(error)),
+                    Ok(opened) => {
+                        let (managers, reports) = opened.into_iter().unzip();
+                        let stores = Stores::new(managers);
+                        let (io, store) = (io.clone(), metadata);
+                        let parts =
+                            BrokerParts { io: io.clone(), stores, router, store, controller, settings };
+                        let broker = Broker::new(parts);
+                        let spawner = io.clone();
+                        io.spawn(
+                            inbox.serve((Rc::clone(&broker), pulse.clone()), move |work| spawner.spawn(work)),
+                        );
+                        serving = Some((Rc::clone(&broker), Net::start(io, broker, (net, pulse.clone()))));
+                        tell(outcome, Ok::<_, String>(reports));
+                    }
+                }
+            }
+            Step::Settle(surveys, outcome) => {
+                let settling = stores
+                    .iter()
+                    .zip(&surveys)
+                    .map(|(store, survey)| finish_open(&io, &store.log_dir, survey, store.slot.count));
+                tell(outcome, try_join_all(settling).await.map(drop));
+            }
+            Step::Serve(listeners, updates, outcome) => {
+                let Some((broker, net)) = &serving else { return };
+                let opened = broker.open_partitions().await;
+                if let Some(updates) = updates {
+                    io.spawn(announce_all(Rc::clone(broker), updates));
+                }
+                for listener in listeners {
+                    net.accept_on(listener);
+                }
+                tell(outcome, opened.map(drop));
+            }
+            Step::Drain(outcome) => {
+                let Some((broker, net)) = &serving else { return };
+                let drained = std::pin::pin!(net.drain(DRAIN_PATIENCE));
+                broker.stop_waiting();
+                drained.await;
+                tell(outcome, Ok::<_, String>(()));
+            }
+            Step::Stop(outcome) => {
+                let Some((broker, _)) = &serving else { return };
+                let stopped = broker.stop_stores().await;
+                let stopped = stopped.into_iter().map(|stopped| stopped.map_err(|error| error.to_string()));
+                tell(outcome, Ok::<_, String>(stopped.collect()));
+            }
+            Step::Finish(directories, outcome) => {
+                let finishing = directories.iter().map(|(log_dir, stopped)| finish(&io, log_dir, stopped));
+                let finished: Result<Vec<()>, String> = join_all(finishing).await.into_iter().collect();
+                tell(outcome, finished.map(drop));
+            }
         }
+    }
+}
+
+async fn finish(io: &GlommioIo, log_dir: &Path, stopped: &[StoppedLogs]) -> Result<(), String> {
+    finish_stop(io, log_dir, stopped).await.map_err(|error| error.to_string())
+}
+
+/// Answers a step. If nobody waits any more, nobody needs to know.
+fn tell<T>(outcome: Outcome<T>, result: Result<T, impl std::fmt::Display>) {
+    drop(outcome.send(result.map_err(|error| error.to_string())));
+}
+
+async fn announce_all(broker: Rc<ShardBroker>, mut updates: mpsc::Receiver<ImageUpdate>) {
+    while let Some(update) = updates.next().await {
+        broker.announce(update).await;
     }
 }

@@ -5,15 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use futures::channel::oneshot;
-
 use crate::config::{BrokerConfig, Resolved, Sources, table};
 use crate::control::{self, ControlConfig};
 use crate::handler::Settings;
 use crate::metadata::image::Endpoint;
 use crate::net;
 use crate::runtime::{host, lock, logging, signals::StopSignals};
-use crate::shard::{self, ShardConfig};
+use crate::shards::{Shards, ShardsConfig, shard_count_default};
 
 /// `ringmain --help-config`.
 pub fn print_config_help() -> ExitCode {
@@ -52,9 +50,6 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         tracing::warn!("{warning}");
     }
     let signals = StopSignals::block().map_err(|errno| format!("signals cannot be handled: {errno}"))?;
-    if config.log_dirs.len() > 1 {
-        return Err("log.dirs: one directory, since several are not built yet".to_owned());
-    }
     let locks = config.log_dirs.iter().map(|directory| lock::lock(directory));
     let _locks = locks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut advice = Vec::new();
@@ -87,28 +82,19 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     })
     .map_err(|error| error.to_string())?;
 
-    let (ready, is_ready) = oneshot::channel();
-    let (stop, stopped) = oneshot::channel();
-    let updates = std::mem::replace(&mut control.updates, futures::channel::mpsc::channel(0).1);
-    let shard = shard::start(
-        last_cpu(),
-        ShardConfig {
-            store: config.store.clone(),
-            net: config.net.of_shard(1),
-            settings: settings(&config),
-            metadata: std::sync::Arc::clone(&control.store),
-            controller: control.controller.clone(),
-            updates,
-            listeners,
-            ready,
-            stop: stopped,
-        },
-    )?;
-    match futures::executor::block_on(is_ready) {
-        Ok(Ok(recovered)) => tracing::debug!("{recovered}"),
-        Ok(Err(problem)) => return Err(problem),
-        Err(_) => return Err("the shard ended before it was ready; the log above says why".to_owned()),
+    let (shards, reports) = Shards::open(&ShardsConfig {
+        count: config.shards.unwrap_or_else(shard_count_default),
+        log_dirs: config.log_dirs.clone(),
+        store: config.store.clone(),
+        net: config.net,
+        settings: settings(&config),
+        metadata: std::sync::Arc::clone(&control.store),
+        controller: control.controller.clone(),
+    })?;
+    for report in reports {
+        tracing::debug!("{report:?}");
     }
+    shards.serve(listeners, control.take_updates())?;
     banner(&config, &addresses, &advice);
     let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
     tracing::info!("{signal}: stopping; a second signal ends at once");
@@ -117,8 +103,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         let _ = signals.wait();
         std::process::exit(1);
     });
-    drop(stop);
-    let ended = shard.join().map_err(|error| format!("the shard failed: {error}"))?;
+    let ended = shards.stop();
     control.stop();
     ended?;
     tracing::info!("stopped");
@@ -132,16 +117,11 @@ fn settings(config: &BrokerConfig) -> Settings {
         auto_create_topics: config.auto_create_topics,
         delete_topics: config.delete_topics,
         fetch_max_bytes: config.fetch_max_bytes,
+        fetch_sessions_max: config.fetch_sessions_max,
         request_partitions_max: config.request_partitions_max,
         log_dirs: config.log_dirs.clone(),
         set_at_start: config.set_at_start.clone(),
     }
-}
-
-/// The last CPU this process may use: the first ones take most interrupts.
-fn last_cpu() -> Option<usize> {
-    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok()?;
-    (0..nix::sched::CpuSet::count()).rev().find(|&cpu| allowed.is_set(cpu).unwrap_or(false))
 }
 
 fn banner(config: &BrokerConfig, addresses: &[String], advice: &[String]) {

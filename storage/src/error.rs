@@ -1,7 +1,7 @@
 //! One error enum per operation. Mapping to Kafka's codes is the server's business.
 
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::io::IoError;
 use crate::types::{Offset, PartitionKey};
@@ -11,7 +11,7 @@ use crate::types::{Offset, PartitionKey};
 #[error("storage is offline: {reason}")]
 pub struct StorageFailed {
     /// What failed, complete for an operator.
-    pub reason: Rc<str>,
+    pub reason: Arc<str>,
 }
 
 /// Why a store could not be opened.

@@ -14,7 +14,7 @@ use futures::lock::Mutex;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::LogConfig;
-use crate::error::StoreError;
+use crate::error::{StorageFailed, StoreError};
 use crate::io::{Io, IoError};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::replay::ReplayFrom;
@@ -121,6 +121,16 @@ impl<I: Io> LogManager<I> {
     /// Bytes of records that the tail cache has let go of and that slices given to readers keep in memory.
     pub fn lingering_bytes(&self) -> usize {
         self.shared.cache.lingering_bytes()
+    }
+
+    /// How many logs there are.
+    pub fn log_count(&self) -> usize {
+        self.logs.borrow().len()
+    }
+
+    /// Why the store is offline, if it is.
+    pub fn failure(&self) -> Option<StorageFailed> {
+        self.shared.failure.get()
     }
 
     /// All logs' keys, in order.

@@ -54,6 +54,8 @@ pub struct BrokerConfig {
     pub net: NetLimits,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
     /// `max.request.partition.size.limit`.
     pub request_partitions_max: usize,
     /// The engine's limits.
@@ -123,6 +125,7 @@ impl BrokerConfig {
             topic_defaults,
             net: net_limits(resolved, memory_bytes),
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
+            fetch_sessions_max: count(resolved.integer("max.incremental.fetch.session.cache.slots")),
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
             store,
             retention_check_interval: Duration::from_millis(count_u64(

@@ -131,6 +131,12 @@ pub const KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes),
     Key::new(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int(0, INT_MAX),
+        Some("1000"),
+        "Fetch sessions kept at one time, over all shards; beyond it fetches name all their partitions.",
+    ),
+    Key::new(
         "max.request.partition.size.limit",
         Kind::Int(1, INT_MAX),
         Some("2000"),

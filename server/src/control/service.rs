@@ -14,7 +14,7 @@ use crate::metadata::error::{ControllerError, ErrorCode};
 use crate::metadata::image::{ConfigMap, ConfigResource, MetadataImage};
 use crate::metadata::image_records::{METADATA_VERSION, records_of};
 use crate::metadata::log::MetadataLog;
-use crate::metadata::request::{Answers, Elections, ImageUpdate};
+use crate::metadata::request::{Answers, Elections, ImageChanges, ImageUpdate};
 use crate::metadata::snapshot::SnapshotContent;
 use crate::metadata::store::MetadataStore;
 use futures::channel::{mpsc, oneshot};
@@ -140,15 +140,14 @@ impl Service {
     fn update(&self, image: &Arc<MetadataImage>, touched: Touched) -> (ImageUpdate, oneshot::Receiver<()>) {
         let changes = touched.local_changes(self.node_id, &self.image, image);
         let (ack, acted) = oneshot::channel();
-        let update = ImageUpdate {
+        let changes = ImageChanges {
             image: Arc::clone(image),
             created: changes.created,
             deleted: changes.deleted,
             changed: changes.changed,
             configs: touched.configs.into_iter().collect::<Vec<ConfigResource>>(),
-            ack,
         };
-        (update, acted)
+        (ImageUpdate { changes, ack }, acted)
     }
 
     /// Lets the controller decide one request on top of those before it in the group.

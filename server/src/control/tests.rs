@@ -44,7 +44,7 @@ impl Running {
         let shard = std::thread::spawn(move || {
             let mut seen = Vec::new();
             while let Some(update) = block_on(updates.next()) {
-                seen.push((update.created.len(), update.deleted.len()));
+                seen.push((update.changes.created.len(), update.changes.deleted.len()));
                 update.ack.send(()).unwrap();
             }
             seen

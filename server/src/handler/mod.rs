@@ -38,22 +38,25 @@ mod test_kit;
 mod topics;
 mod update_features;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringmain_storage::error::StoreError;
 use ringmain_storage::io::Io;
-use ringmain_storage::manager::LogManager;
-use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey};
+use ringmain_storage::manager::stopping::StoppedLogs;
+use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey, ShardSlot};
 
 use crate::config::layers::Layers;
 use crate::control::ControllerClient;
 use crate::metadata::image::{ConfigResource, MetadataImage, TopicImage};
-use crate::metadata::request::ImageUpdate;
+use crate::metadata::request::{ImageChanges, ImageUpdate};
 use crate::metadata::store::MetadataStore;
-use crate::partition::{Partition, Partitions, Purgatory};
+use crate::partition::watch::Watch;
+use crate::partition::{Partition, Partitions, Purgatory, Stores};
+use crate::runtime::router::Router;
 use init_producer_id::ProducerIds;
 use live_settings::LiveSettings;
 
@@ -77,6 +80,8 @@ pub struct Settings {
     pub request_partitions_max: usize,
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
+    /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.
+    pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
     pub set_at_start: BTreeMap<String, String>,
 }
@@ -87,7 +92,9 @@ pub struct BrokerParts<I: Io> {
     /// Time and tasks of this shard.
     pub io: I,
     /// The logs of this shard.
-    pub manager: Rc<LogManager<I>>,
+    pub stores: Stores<I>,
+    /// The way to the other shards.
+    pub router: Router<Broker<I>>,
     /// The newest metadata.
     pub store: Arc<MetadataStore>,
     /// Who changes them.
@@ -104,6 +111,9 @@ pub struct Broker<I: Io> {
     purgatory: Purgatory,
     producer_ids: ProducerIds,
     live: LiveSettings,
+    sessions: fetch::Sessions,
+    /// This shard's part of fetch sessions, by the session's number; `None` while a fetch uses it.
+    watches: RefCell<HashMap<i32, Option<Watch<I>>>>,
 }
 
 impl<I: Io> Broker<I> {
@@ -117,11 +127,13 @@ impl<I: Io> Broker<I> {
             partitions: Partitions::default(),
             purgatory: Purgatory::default(),
             producer_ids: ProducerIds::default(),
+            sessions: fetch::Sessions::default(),
+            watches: RefCell::default(),
         })
     }
 
-    /// Opens every partition that the metadata say this broker holds, and makes the logs that are missing. Call it
-    /// once, before the first request. Logs the metadata do not know stay where they are, unused.
+    /// Opens every partition that the metadata say this broker holds on this shard, and makes the logs that are
+    /// missing. Call it once, before the first request. Logs the metadata do not know stay where they are, unused.
     pub async fn open_partitions(&self) -> Result<usize, StoreError> {
         let image = self.image();
         for topic in image.topics() {
@@ -132,17 +144,38 @@ impl<I: Io> Broker<I> {
         Ok(self.partitions.len())
     }
 
-    /// Does what a change of the metadata asks of this shard, then says so. An error leaves the change
-    /// unacknowledged only for the partition it names: the others are done.
-    pub async fn apply(&self, update: ImageUpdate) -> Result<(), StoreError> {
-        let ImageUpdate { image, created, deleted, changed, configs, ack } = update;
+    /// Has every shard do what a change of the metadata asks of it, then says so. What fails is logged: the change
+    /// stands, the partition it failed for is not led.
+    pub async fn announce(self: &Rc<Self>, update: ImageUpdate) {
+        let ImageUpdate { changes, ack } = update;
+        let others = (0..self.router().shard_count()).filter(|shard| *shard != self.router().me());
+        let sent: Vec<_> = others
+            .map(|shard| {
+                let changes = changes.clone();
+                self.router().send(shard, async move |broker: Rc<Self>| broker.apply(changes).await)
+            })
+            .collect();
+        let mut results = vec![self.apply(changes).await];
+        // A shard that has ended has nothing to act on; it reads the image when it comes again.
+        results.extend(futures::future::join_all(sent).await.into_iter().flatten());
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::error!("a change of the metadata could not be carried out: {error}");
+        }
+        // Whoever waits for the answer may have gone: then there is nobody to tell.
+        let _ = ack.send(());
+    }
+
+    /// Does what a change of the metadata asks of this shard. An error concerns only the partition it names: the
+    /// others are done.
+    async fn apply(&self, changes: ImageChanges) -> Result<(), StoreError> {
+        let ImageChanges { image, created, deleted, changed, configs } = changes;
         let mut result = Ok(());
         let is_own =
             configs.iter().any(|resource| live_settings::concerns(resource, self.settings().node_id));
         let has_new_defaults = is_own && self.live.refresh(&self.layers(&image));
-        for key in deleted {
+        for key in deleted.into_iter().filter(|key| self.owner(*key) == self.router().me()) {
             self.partitions.remove(key);
-            match self.parts.manager.delete_log(key).await {
+            match self.parts.stores.delete_log(key).await {
                 Ok(()) | Err(StoreError::UnknownLog(_)) => {}
                 Err(error) => result = Err(error),
             }
@@ -160,14 +193,17 @@ impl<I: Io> Broker<I> {
             let of_topics = configs.iter().filter(|resource| resource.kind == ConfigResource::TOPIC);
             of_topics.for_each(|resource| self.configure(&image, &resource.name));
         }
-        // Whoever waits for the answer may have gone: then there is nobody to tell.
-        let _ = ack.send(());
         result
     }
 
     /// Bytes of records that the store could let go of if no answer held them.
     pub fn lingering_bytes(&self) -> usize {
-        self.parts.manager.lingering_bytes()
+        self.parts.stores.lingering_bytes()
+    }
+
+    /// Stops the stores of this shard: see [`Stores::stop`].
+    pub async fn stop_stores(&self) -> Vec<Result<StoppedLogs, StoreError>> {
+        self.parts.stores.stop().await
     }
 
     /// Ends all waits: fetches answer with what they have. For a broker that stops.
@@ -185,6 +221,9 @@ impl<I: Io> Broker<I> {
             return Ok(());
         };
         let key = PartitionKey { topic_id: topic.id, partition: index };
+        if self.owner(key) != self.router().me() {
+            return Ok(());
+        }
         if described.leader != self.parts.settings.node_id {
             self.partitions.remove(key);
             return Ok(());
@@ -195,7 +234,7 @@ impl<I: Io> Broker<I> {
             return Ok(());
         }
         let settings = Rc::new(self.live.of_topic(image, &topic.name));
-        let log = self.parts.manager.create_log(key, &topic.name, settings.log.clone()).await?;
+        let log = self.parts.stores.create_log(key, &topic.name, settings.log.clone()).await?;
         log.set_config(settings.log.clone());
         self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
         Ok(())
@@ -242,10 +281,29 @@ impl<I: Io> Broker<I> {
         R: Send + 'static,
         W: AsyncFnOnce(Rc<Partition<I>>) -> R + Send + 'static,
     {
-        match self.partition(key) {
+        let owner = self.owner(key);
+        if owner == self.router().me() {
+            return match self.partition(key) {
+                Some(partition) => Some(work(partition).await),
+                None => None,
+            };
+        }
+        let sent = self.router().send(owner, async move |broker| match broker.partition(key) {
             Some(partition) => Some(work(partition).await),
             None => None,
-        }
+        });
+        sent.await.ok().flatten()
+    }
+
+    /// Index of the shard that owns a partition.
+    fn owner(&self, key: PartitionKey) -> usize {
+        let count = u32::try_from(self.router().shard_count()).unwrap_or(u32::MAX);
+        usize::try_from(ShardSlot::owner(key, count)).unwrap_or(0)
+    }
+
+    /// The way to the other shards.
+    pub(crate) fn router(&self) -> &Router<Self> {
+        &self.parts.router
     }
 
     fn controller(&self) -> &ControllerClient {
@@ -262,6 +320,10 @@ impl<I: Io> Broker<I> {
 
     fn purgatory(&self) -> &Purgatory {
         &self.purgatory
+    }
+
+    fn sessions(&self) -> &fetch::Sessions {
+        &self.sessions
     }
 
     fn producer_ids(&self) -> &ProducerIds {

@@ -13,7 +13,7 @@
 //! acks → no internal topic → led here → the batch itself (`record::validate`) → the producer's sequence.
 //! No partition's failure touches another's.
 //!
-//! All appends are queued before the first wait, in the first poll: that keeps the order of a pipelining
+//! All appends are queued, or sent to the partitions' shards, before the first wait, in the first poll: that keeps the order of a pipelining
 //! producer, and one group of the journal takes the whole request. With acks 1 and −1 the answer leaves when
 //! every batch is durable, that of a duplicate when the original is. With acks=0 nothing is sent; an error
 //! closes the connection, as there is no other way to tell.
@@ -21,6 +21,7 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use futures::channel::oneshot;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest};
 use ringmain_protocol::messages::produce_response::{
@@ -34,7 +35,7 @@ use ringmain_storage::record::validate::{BatchError, ProduceLimits, validate_pro
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
 use super::{Answer, Broker, Context, errors, topics};
-use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
+use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::partition::Partition;
 
 /// First version that names topics by id.
@@ -52,6 +53,23 @@ enum Outcome<I: Io> {
     Queued { partition: Rc<Partition<I>>, end: Offset, response: PartitionProduceResponse },
     /// Refused.
     Refused(PartitionProduceResponse),
+}
+
+/// A batch that may be appended as far as this shard can tell: the partition's shard looks into it.
+struct Order {
+    key: PartitionKey,
+    batch: Bytes,
+    version: i16,
+    /// Who leads according to the metadata, for a refusal.
+    described: LeaderIdAndEpoch,
+}
+
+/// Where the answer of one partition comes from.
+enum Source<I: Io> {
+    /// This shard.
+    Here(Outcome<I>),
+    /// The next answer of another shard.
+    There(usize),
 }
 
 /// Why one partition's batch was refused.
@@ -97,31 +115,104 @@ pub(super) async fn handle<I: Io>(
     request: ProduceRequest,
 ) -> Answer<ProduceResponse> {
     let acks = request.acks;
-    let (queued, node_endpoints) = append_all(broker, context, request);
-    if acks == 0 {
-        return answer_nothing(queued).await;
-    }
+    let mut elsewhere = Elsewhere::new(broker.router().shard_count());
+    let queued = append_all(broker, context, request, &mut elsewhere);
+    let mut others = elsewhere.send(broker, acks);
     let mut responses = Vec::with_capacity(queued.len());
-    for (mut topic, outcomes) in queued {
-        for outcome in outcomes {
-            topic.partition_responses.push(settle(outcome).await);
+    for (mut topic, sources) in queued {
+        for source in sources {
+            topic.partition_responses.push(match source {
+                Source::Here(outcome) => settle(outcome, acks).await,
+                Source::There(shard) => others.next_of(shard).await,
+            });
         }
         responses.push(topic);
     }
+    if acks == 0 {
+        return nothing_or_the_end(&responses);
+    }
+    let led_elsewhere = responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .any(|partition| partition.current_leader != LeaderIdAndEpoch::default());
+    let node_endpoints = if led_elsewhere { endpoints(broker, &broker.image()) } else { Vec::new() };
     ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() }.into()
 }
 
-/// The appends of a request by topic, each topic's answer still without its partitions.
-type Queued<I> = Vec<(TopicProduceResponse, Vec<Outcome<I>>)>;
+/// The orders for each other shard, in the order of the request.
+struct Elsewhere {
+    orders: Vec<Vec<Order>>,
+}
 
-/// Queues every batch of the request; never waits.
+/// What other shards answer, in the order of the orders.
+struct Others {
+    waiting: Vec<Option<oneshot::Receiver<Vec<PartitionProduceResponse>>>>,
+    indexes: Vec<Vec<i32>>,
+    answers: Vec<std::vec::IntoIter<PartitionProduceResponse>>,
+}
+
+impl Elsewhere {
+    fn new(shard_count: usize) -> Self {
+        Self { orders: (0..shard_count).map(|_| Vec::new()).collect() }
+    }
+
+    /// Sends every shard its orders at once: work of one sender is begun in the order it was sent, which keeps a
+    /// pipelining producer's.
+    fn send<I: Io>(self, broker: &Broker<I>, acks: i16) -> Others {
+        let mut others = Others { waiting: Vec::new(), indexes: Vec::new(), answers: Vec::new() };
+        for (shard, orders) in self.orders.into_iter().enumerate() {
+            others.indexes.push(orders.iter().map(|order| order.key.partition.0).collect());
+            others.answers.push(Vec::new().into_iter());
+            others.waiting.push((!orders.is_empty()).then(|| {
+                broker.router().send(shard, async move |broker| append_orders(&broker, orders, acks).await)
+            }));
+        }
+        others
+    }
+}
+
+impl Others {
+    /// The next answer of a shard.
+    async fn next_of(&mut self, shard: usize) -> PartitionProduceResponse {
+        if let Some(waiting) = self.waiting.get_mut(shard).and_then(Option::take) {
+            let answers = waiting.await.unwrap_or_else(|oneshot::Canceled| {
+                // That shard has ended: the broker stops.
+                let refuse = |index: &i32| Refusal::from(ErrorCode::KafkaStorageError).into_response(*index);
+                self.indexes.get(shard).into_iter().flatten().map(refuse).collect()
+            });
+            if let Some(slot) = self.answers.get_mut(shard) {
+                *slot = answers.into_iter();
+            }
+        }
+        self.answers.get_mut(shard).and_then(Iterator::next).unwrap_or_default()
+    }
+}
+
+/// Another shard's part: all batches are queued before the first wait.
+async fn append_orders<I: Io>(
+    broker: &Broker<I>,
+    orders: Vec<Order>,
+    acks: i16,
+) -> Vec<PartitionProduceResponse> {
+    let queued: Vec<Outcome<I>> = orders.into_iter().map(|order| append(broker, order)).collect();
+    let mut responses = Vec::with_capacity(queued.len());
+    for outcome in queued {
+        responses.push(settle(outcome, acks).await);
+    }
+    responses
+}
+
+/// The appends of a request by topic, each topic's answer still without its partitions.
+type Queued<I> = Vec<(TopicProduceResponse, Vec<Source<I>>)>;
+
+/// Queues every batch of the request that is this shard's and collects the others; never waits.
 fn append_all<I: Io>(
     broker: &Broker<I>,
     context: &Context,
     request: ProduceRequest,
-) -> (Queued<I>, Vec<NodeEndpoint>) {
+    elsewhere: &mut Elsewhere,
+) -> Queued<I> {
     let image = broker.image();
-    let mut led_elsewhere = false;
     let mut queued = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let by_id = context.version >= TOPIC_IDS_SINCE;
@@ -130,39 +221,44 @@ fn append_all<I: Io>(
         } else {
             image.topic_by_name(&data.name).ok_or(ErrorCode::UnknownTopicOrPartition)
         };
-        let mut outcomes = Vec::with_capacity(data.partition_data.len());
+        let mut sources = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
-            let outcome = match topic {
-                Ok(topic) => append_one(broker, context, request.acks, topic, partition),
+            let order = match topic {
+                Ok(topic) => check(context, request.acks, topic, partition),
                 Err(code) => Err(code.into()),
             };
-            outcomes.push(outcome.unwrap_or_else(|refusal: Refusal| {
-                led_elsewhere |= refusal.current_leader.is_some();
-                Outcome::Refused(refusal.into_response(index))
-            }));
+            sources.push(match order {
+                Err(refusal) => Source::Here(Outcome::Refused(refusal.into_response(index))),
+                Ok(order) => match broker.owner(order.key) {
+                    owner if owner == broker.router().me() => Source::Here(append(broker, order)),
+                    owner => {
+                        if let Some(orders) = elsewhere.orders.get_mut(owner) {
+                            orders.push(order);
+                        }
+                        Source::There(owner)
+                    }
+                },
+            });
         }
         let named = TopicProduceResponse {
             name: data.name,
             topic_id: data.topic_id,
             ..TopicProduceResponse::default()
         };
-        queued.push((named, outcomes));
+        queued.push((named, sources));
     }
-    let endpoints = if led_elsewhere { endpoints(broker, &image) } else { Vec::new() };
-    (queued, endpoints)
+    queued
 }
 
-/// Checks and queues the batch of one partition.
-fn append_one<I: Io>(
-    broker: &Broker<I>,
+/// What any shard can check of one partition's batch.
+fn check(
     context: &Context,
     acks: i16,
     topic: &TopicImage,
     data: PartitionProduceData,
-) -> Result<Outcome<I>, Refusal> {
-    let index = data.index;
-    let described = usize::try_from(index)
+) -> Result<Order, Refusal> {
+    let described = usize::try_from(data.index)
         .ok()
         .and_then(|at| topic.partitions.get(at))
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -173,13 +269,28 @@ fn append_one<I: Io>(
     if topics::is_internal(&topic.name) && !context.is_admin_client() {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    let key = PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) };
-    let Some(partition) = broker.partition(key) else { return Err(led_by(described, context.version)) };
+    Ok(Order {
+        key: PartitionKey { topic_id: topic.id, partition: PartitionIndex(data.index) },
+        batch,
+        version: context.version,
+        described: LeaderIdAndEpoch { leader_id: described.leader, leader_epoch: described.leader_epoch },
+    })
+}
+
+/// Looks into a batch and queues it, on its partition's shard.
+fn append<I: Io>(broker: &Broker<I>, order: Order) -> Outcome<I> {
+    let index = order.key.partition.0;
+    try_append(broker, order).unwrap_or_else(|refusal| Outcome::Refused(refusal.into_response(index)))
+}
+
+fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Refusal> {
+    let Order { key, batch, version, described } = order;
+    let Some(partition) = broker.partition(key) else { return Err(led_by(described, version)) };
     let settings = partition.settings();
     let now = broker.io().wall_clock();
     let limits = ProduceLimits {
         batch_bytes_max: settings.log.max_message_bytes,
-        zstd_allowed: context.version >= ZSTD_SINCE,
+        zstd_allowed: version >= ZSTD_SINCE,
         timestamp_type: settings.log.timestamp_type,
         timestamp_min: TimestampMs(now.0.saturating_sub(settings.timestamp_before_max_ms)),
         timestamp_max: TimestampMs(now.0.saturating_add(settings.timestamp_after_max_ms)),
@@ -200,7 +311,7 @@ fn append_one<I: Io>(
         Refusal { log_start_offset, ..errors::append(&error).into() }
     })?;
     let response = PartitionProduceResponse {
-        index,
+        index: key.partition.0,
         base_offset: appended.base_offset.0,
         log_append_time_ms: appended.log_append_time.0,
         log_start_offset: appended.log_start_offset.0,
@@ -219,10 +330,8 @@ fn one_batch(records: Records) -> Result<Bytes, Refusal> {
 }
 
 /// The answer for a partition that another broker leads, or none.
-fn led_by(described: &PartitionImage, version: i16) -> Refusal {
-    let current_leader =
-        LeaderIdAndEpoch { leader_id: described.leader, leader_epoch: described.leader_epoch };
-    let current_leader = (version >= LEADER_HINT_SINCE).then_some(current_leader);
+fn led_by(described: LeaderIdAndEpoch, version: i16) -> Refusal {
+    let current_leader = (version >= LEADER_HINT_SINCE).then_some(described);
     Refusal { current_leader, ..ErrorCode::NotLeaderOrFollower.into() }
 }
 
@@ -250,41 +359,36 @@ fn endpoints<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<NodeEndpoi
         .collect()
 }
 
-/// Waits until a queued batch is durable and moves the high watermark up to it.
-async fn settle<I: Io>(outcome: Outcome<I>) -> PartitionProduceResponse {
-    match outcome {
-        Outcome::Refused(response) => response,
-        Outcome::Queued { partition, end, response } => match partition.log().wait_durable(end).await {
-            Ok(()) => {
-                partition.advance_high_watermark();
-                response
-            }
-            Err(failed) => Refusal::from(errors::storage(&failed)).into_response(response.index),
-        },
+/// Waits until a queued batch is durable and moves the high watermark up to it. With acks=0 nobody waits for
+/// durability, so the store's limit on what waits for the disk has to be waited for.
+async fn settle<I: Io>(outcome: Outcome<I>, acks: i16) -> PartitionProduceResponse {
+    let (partition, end, response) = match outcome {
+        Outcome::Refused(response) => return response,
+        Outcome::Queued { partition, end, response } => (partition, end, response),
+    };
+    let settled = if acks == 0 {
+        partition.log().room().await
+    } else {
+        let durable = partition.log().wait_durable(end).await;
+        partition.advance_high_watermark();
+        durable
+    };
+    match settled {
+        Ok(()) => response,
+        Err(failed) => Refusal::from(errors::storage(&failed)).into_response(response.index),
     }
 }
 
 /// acks=0: silence, or the end of the connection if anything was refused.
-async fn answer_nothing<I: Io>(queued: Queued<I>) -> Answer<ProduceResponse> {
-    for (_, outcomes) in &queued {
-        for outcome in outcomes {
-            if let Outcome::Queued { partition, .. } = outcome {
-                // Nobody waits for durability here, so the store's limit on what waits for the disk has to.
-                let _ = partition.log().room().await;
-            }
-        }
-    }
-    let refused = queued.iter().find_map(|(topic, outcomes)| {
-        outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Refused(response) => Some((topic, response)),
-            Outcome::Queued { .. } => None,
-        })
-    });
-    match refused {
+fn nothing_or_the_end(responses: &[TopicProduceResponse]) -> Answer<ProduceResponse> {
+    let mut all = responses
+        .iter()
+        .flat_map(|topic| topic.partition_responses.iter().map(move |partition| (topic, partition)));
+    match all.find(|(_, partition)| partition.error_code != ErrorCode::None.code()) {
         None => Answer::Nothing,
-        Some((topic, response)) => Answer::Close(format!(
+        Some((topic, partition)) => Answer::Close(format!(
             "Produce with acks=0 to {}-{} failed with error {}, and there is no other way to tell the producer",
-            topic.name, response.index, response.error_code
+            topic.name, partition.index, partition.error_code
         )),
     }
 }

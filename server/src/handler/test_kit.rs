@@ -26,6 +26,8 @@ use ringmain_storage::types::{PartitionIndex, PartitionKey};
 use super::{Broker, BrokerParts, Part, Request, Response, Settings};
 use crate::control::in_memory::in_memory;
 use crate::metadata::request::CreateTopicSpec;
+use crate::partition::Stores;
+use crate::runtime::router::routers;
 
 /// A running broker, node 1.
 pub(super) struct Kit {
@@ -58,19 +60,22 @@ impl Kit {
             auto_create_topics: true,
             delete_topics: true,
             fetch_max_bytes: 1 << 20,
+            fetch_sessions_max: 1000,
             request_partitions_max: 2000,
             log_dirs: vec![PathBuf::from("/data")],
             set_at_start: BTreeMap::new(),
         };
         change(&mut settings);
+        let stores = Stores::new(vec![manager]);
+        let (router, _) = routers(1).remove(0);
         let (store, controller) = (control.store, control.controller);
-        let broker = Broker::new(BrokerParts { io: io.clone(), manager, store, controller, settings });
+        let broker = Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings });
         let mut updates = control.updates;
         let applied = Rc::clone(&broker);
         io.spawn(control.service);
         io.spawn(async move {
             while let Some(update) = updates.next().await {
-                applied.apply(update).await.unwrap();
+                applied.announce(update).await;
             }
         });
         Self { broker, _stop: control.stop }

@@ -109,9 +109,9 @@ pub struct ProducerIdBlock {
 /// One answer for each thing asked, in the same order.
 pub type Answers<T> = Vec<Result<T, ControllerError>>;
 
-/// What a shard has to do because the metadata changed, before anybody is told that they did.
-#[derive(Debug)]
-pub struct ImageUpdate {
+/// What shards have to do because the metadata changed.
+#[derive(Clone, Debug)]
+pub struct ImageChanges {
     /// The metadata after the change.
     pub image: Arc<MetadataImage>,
     /// Partitions that this broker shall hold now, with their topics' names.
@@ -122,6 +122,13 @@ pub struct ImageUpdate {
     pub changed: Vec<PartitionKey>,
     /// Resources whose configuration changed.
     pub configs: Vec<ConfigResource>,
+}
+
+/// A change of the metadata that shards act on before anybody is told of it.
+#[derive(Debug)]
+pub struct ImageUpdate {
+    /// What they have to do.
+    pub changes: ImageChanges,
     /// Sent or dropped when that is done; answers wait for it.
     pub ack: oneshot::Sender<()>,
 }

@@ -195,6 +195,7 @@ impl<I: Io> Connection<'_, I> {
 
     /// Reads what is there, up to one turn's bytes, and starts the requests that are whole.
     async fn receive(&mut self) -> Result<(), End> {
+        self.net.pulse.worked();
         let mut turn = 0;
         let mut frames = Vec::new();
         while self.reading
@@ -293,6 +294,7 @@ impl<I: Io> Connection<'_, I> {
             self.in_flight.shrink_to(0);
         }
         let (open, net) = (self.open, self.net);
+        net.pulse.worked();
         let in_memory = parts.iter().filter(|part| !matches!(part, Part::File { .. }));
         open.unsent_bytes.set(in_memory.map(Part::len).sum());
         open.socket.send(&parts, || open.moved(net.io.now())).await?;

@@ -22,6 +22,7 @@ use event_listener::Event;
 use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
+use crate::runtime::pulse::Pulse;
 pub use listener::{BindError, bind};
 use open::Open;
 use room::Room;
@@ -69,6 +70,7 @@ pub struct Net<I: Io> {
     io: I,
     broker: Rc<Broker<I>>,
     limits: NetLimits,
+    pulse: Pulse,
     receive: RefCell<Box<[u8]>>,
     received: Rc<Room>,
     unsent: Rc<Room>,
@@ -88,7 +90,7 @@ impl<I: Io> std::fmt::Debug for Net<I> {
 
 impl<I: Io> Net<I> {
     /// Starts with no listener and no connection; one background task looks over them.
-    pub fn start(io: I, broker: Rc<Broker<I>>, limits: NetLimits) -> Rc<Self> {
+    pub fn start(io: I, broker: Rc<Broker<I>>, (limits, pulse): (NetLimits, Pulse)) -> Rc<Self> {
         let clock = io.clone();
         let net = Rc::new(Self {
             io,
@@ -96,6 +98,7 @@ impl<I: Io> Net<I> {
             limits,
             received: Room::new(limits.received_bytes_max),
             unsent: Room::new(limits.unsent_bytes_max),
+            pulse,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
             open: RefCell::default(),
             next_id: Cell::new(0),

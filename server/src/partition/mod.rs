@@ -5,7 +5,10 @@
 pub mod partition;
 pub mod purgatory;
 pub mod settings;
+pub mod stores;
+pub mod watch;
 
 pub use partition::{EpochMismatch, Partition, Partitions};
-pub use purgatory::{Purgatory, Woken};
+pub use purgatory::Purgatory;
 pub use settings::TopicSettings;
+pub use stores::Stores;

@@ -1,6 +1,6 @@
 //! Where fetches wait for data. Kafka's purgatory keeps lists of waiting requests per partition; here each
-//! waiting request is a future that listens to its logs, so a wait costs one listener a partition, nothing
-//! polls, and a dropped request (a closed connection) leaves nothing behind.
+//! waiting request is a future that its partitions wake (see [`super::watch`]): nothing polls, and a dropped request
+//! (a closed connection) leaves nothing behind. What is left to do is to count them and to end them all.
 //!
 //! Lives on one shard's thread. How many may wait is bounded by the connections and by how many requests a
 //! connection may have in flight; nothing is queued here.
@@ -9,19 +9,8 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 
-use event_listener::{Event, EventListener};
-use futures::future::{Either, select, select_all};
-
-/// Why a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Woken {
-    /// A log moved.
-    Changed,
-    /// The time was up.
-    TimedOut,
-    /// The broker stops: answer with what there is.
-    Stopping,
-}
+use event_listener::Event;
+use futures::future::select;
 
 /// The waiting room of one shard.
 #[derive(Debug, Default)]
@@ -64,73 +53,48 @@ impl Purgatory {
         self.stop.notify(usize::MAX);
     }
 
-    /// Waits until one of `changed` fires, `deadline` completes or the broker stops. The caller makes the
-    /// listeners before it looks at the state they stand for, else it would miss a change in between.
-    pub async fn wait(&self, changed: Vec<EventListener>, deadline: impl Future<Output = ()>) -> Woken {
+    /// The end of a wait: `deadline`, or the broker stops.
+    pub async fn end_of_wait(&self, deadline: impl Future<Output = ()>) {
         let stop = self.stop.listen();
         if self.stopping.get() {
-            return Woken::Stopping;
+            return;
         }
         let _waiting = Waiting::new(&self.waiting);
-        let deadline = pin!(deadline);
-        let ended = select(stop, deadline);
-        if changed.is_empty() {
-            return match ended.await {
-                Either::Left(_) => Woken::Stopping,
-                Either::Right(_) => Woken::TimedOut,
-            };
-        }
-        match select(select_all(changed), ended).await {
-            Either::Left(_) => Woken::Changed,
-            Either::Right((Either::Left(_), _)) => Woken::Stopping,
-            Either::Right((Either::Right(_), _)) => Woken::TimedOut,
-        }
+        select(stop, pin!(deadline)).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Purgatory, Woken, pin};
+    use super::{Purgatory, pin};
     use futures::FutureExt;
     use futures::future::{pending, ready};
 
     #[test]
-    fn a_change_ends_the_wait() {
+    fn the_deadline_ends_a_wait() {
         let purgatory = Purgatory::default();
-        let log = Event::new();
-        let mut wait = pin!(purgatory.wait(vec![log.listen()], pending()));
-        assert_eq!(wait.as_mut().now_or_never(), None);
-        assert_eq!(purgatory.waiting(), 1);
-        log.notify(usize::MAX);
-        assert_eq!(wait.now_or_never().unwrap(), Woken::Changed);
-        assert_eq!(purgatory.waiting(), 0);
-    }
-
-    #[test]
-    fn time_ends_the_wait_with_and_without_logs() {
-        let purgatory = Purgatory::default();
-        let log = Event::new();
-        assert_eq!(purgatory.wait(vec![log.listen()], ready(())).now_or_never().unwrap(), Woken::TimedOut);
-        assert_eq!(purgatory.wait(Vec::new(), ready(())).now_or_never().unwrap(), Woken::TimedOut);
+        assert_eq!(purgatory.end_of_wait(ready(())).now_or_never(), Some(()));
+        assert_eq!(purgatory.end_of_wait(pending()).now_or_never(), None);
     }
 
     #[test]
     fn stopping_ends_waits_that_run_and_that_come() {
         let purgatory = Purgatory::default();
         {
-            let mut wait = pin!(purgatory.wait(Vec::new(), pending()));
+            let mut wait = pin!(purgatory.end_of_wait(pending()));
             assert_eq!(wait.as_mut().now_or_never(), None);
+            assert_eq!(purgatory.waiting(), 1);
             purgatory.stop();
-            assert_eq!(wait.now_or_never().unwrap(), Woken::Stopping);
+            assert_eq!(wait.now_or_never(), Some(()));
         }
-        assert_eq!(purgatory.wait(Vec::new(), pending()).now_or_never().unwrap(), Woken::Stopping);
+        assert_eq!(purgatory.end_of_wait(pending()).now_or_never(), Some(()));
     }
 
     #[test]
     fn a_dropped_wait_is_not_counted() {
         let purgatory = Purgatory::default();
         {
-            let mut wait = pin!(purgatory.wait(Vec::new(), pending()));
+            let mut wait = pin!(purgatory.end_of_wait(pending()));
             assert_eq!(wait.as_mut().now_or_never(), None);
         }
         assert_eq!(purgatory.waiting(), 0);

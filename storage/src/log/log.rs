@@ -11,11 +11,12 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use event_listener::{Event, EventListener};
+use event_listener::EventListener;
 use futures::future::select;
 use futures::lock::Mutex;
 
 use super::LogOffsets;
+use super::changes::{Changes, Watcher};
 use super::epoch_cache::EpochCache;
 use super::producer_snapshot::write_snapshot;
 use super::producer_state::{ProducerState, Verdict};
@@ -77,7 +78,7 @@ pub struct Log<I: Io> {
     pub(crate) offsets: Cell<LogOffsets>,
     /// Where the durable bytes end.
     pub(crate) durable: Cell<LogPoint>,
-    pub(crate) changed: Event,
+    pub(crate) changed: Changes,
     /// No more appends.
     pub(crate) closed: Cell<bool>,
     /// Its folder is gone or going: nothing is written any more.
@@ -376,6 +377,11 @@ impl<I: Io> Log<I> {
     /// Fires when the durable offset, the high watermark or the state moves. Take it before looking.
     pub fn changed(&self) -> EventListener {
         self.changed.listen()
+    }
+
+    /// Tells `watcher` whenever what [`changed`](Self::changed) fires for happens, for as long as it lives.
+    pub fn watch(&self, watcher: &Rc<impl Watcher + 'static>) {
+        self.changed.watch(watcher);
     }
 
     /// Where `epoch` ended: the largest epoch known that is not above it, and its end offset (KIP-320).

@@ -1,6 +1,7 @@
 //! One partition's log: what is appended, what is durable, what may be read.
 
 mod blocks;
+mod changes;
 pub mod checkpoint_file;
 pub mod epoch_cache;
 mod indexing;
@@ -15,5 +16,6 @@ pub(crate) mod retention;
 mod send;
 mod timestamps;
 mod write_behind;
+pub use changes::Watcher;
 pub use log::{Appended, Log};
 pub use offsets::LogOffsets;

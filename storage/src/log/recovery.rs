@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use event_listener::Event;
 use futures::lock::Mutex;
 
 use super::LogOffsets;
+use super::changes::Changes;
 use super::epoch_cache::{self, EpochCache};
 use super::log::{Log, State};
 use super::producer_snapshot;
@@ -110,7 +110,7 @@ impl<I: Io> Log<I> {
             }),
             offsets: Cell::new(LogOffsets::all_at(start)),
             durable: Cell::new(LogPoint { segment_base: start, position: 0 }),
-            changed: Event::new(),
+            changed: Changes::default(),
             closed: Cell::new(false),
             deleted: Cell::new(false),
             replayed_below: Cell::new(Offset(0)),

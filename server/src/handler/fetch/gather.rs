@@ -1,0 +1,169 @@
+//! Collects what a fetch gets from the shards that own its partitions, and waits until it is enough.
+//!
+//! Each shard answers when it has its share of `min_bytes`; the first to do so hurries the others, which then
+//! answer with what they have. If all of it together is too little and there is time left, it begins again: reads
+//! change nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{FutureExt, LocalBoxFuture, join_all, select, select_all};
+use ringmain_storage::io::Io;
+
+use super::super::Broker;
+use crate::partition::watch::{FetchLimits, Given, Got, Watch, WatchChanges};
+
+/// A fetch as its partitions' shards see it.
+pub(super) struct Gathering {
+    /// Under which number shards keep its watches between fetches; `None` keeps nothing.
+    pub(super) watch: Option<i32>,
+    /// What changes, by shard.
+    pub(super) changes: Vec<WatchChanges>,
+    /// Which shards have partitions of it.
+    pub(super) owners: Vec<usize>,
+    /// What it asks for.
+    pub(super) limits: FetchLimits,
+    /// How long it may wait.
+    pub(super) wait_max: Duration,
+}
+
+impl<I: Io> Broker<I> {
+    /// This shard's part of a fetch: until enough is there, `wait` has passed, or `hurry` fires or is dropped.
+    async fn fetch_here(
+        &self,
+        number: Option<i32>,
+        changes: WatchChanges,
+        limits: FetchLimits,
+        (wait, hurry): (Duration, oneshot::Receiver<()>),
+    ) -> Vec<Got> {
+        let kept = number.and_then(|number| self.watches.borrow_mut().insert(number, None));
+        let mut watch = kept.flatten().unwrap_or_else(Watch::default);
+        watch.change(changes, &self.partitions);
+        let deadline = async {
+            if !wait.is_zero() {
+                select(std::pin::pin!(self.io().sleep(wait)), hurry).await;
+            }
+        };
+        let got = watch.fetch(limits, self.purgatory().end_of_wait(deadline)).await;
+        // A session that ended meanwhile has no place for it any more.
+        if let Some(number) = number
+            && let Some(place) = self.watches.borrow_mut().get_mut(&number)
+        {
+            *place = Some(watch);
+        }
+        got
+    }
+
+    /// Lets all shards forget a session's watches.
+    pub(super) fn forget_watches(&self, number: i32) {
+        self.watches.borrow_mut().remove(&number);
+        for shard in (0..self.router().shard_count()).filter(|shard| *shard != self.router().me()) {
+            drop(self.router().send(shard, async move |broker| {
+                broker.watches.borrow_mut().remove(&number);
+            }));
+        }
+    }
+}
+
+/// Everything that was looked at, by slot.
+pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> BTreeMap<u32, Got> {
+    let Gathering { watch, mut changes, owners, limits, wait_max } = gathering;
+    let mut all = BTreeMap::new();
+    if owners.is_empty() {
+        return all;
+    }
+    let started = broker.io().now();
+    loop {
+        let wait = wait_max.saturating_sub(broker.io().now().saturating_sub(started));
+        let share = FetchLimits { bytes_min: limits.bytes_min.div_ceil(owners.len()), ..limits };
+        let asked = if watch.is_some() {
+            changes.iter_mut().map(std::mem::take).collect()
+        } else if owners.len() == 1 {
+            // Nothing begins again: one shard's share is the whole.
+            std::mem::take(&mut changes)
+        } else {
+            changes.clone()
+        };
+        let got = one_round(broker, watch, asked, (&owners, share, wait)).await;
+        all.extend(got.into_iter().map(|got| (got.slot, got)));
+        let bytes: usize = all.values().map(Got::bytes).sum();
+        if owners.len() == 1
+            || bytes >= limits.bytes_min
+            || wait.is_zero()
+            || all.values().any(Got::is_urgent)
+        {
+            break;
+        }
+        if broker.purgatory().is_stopping() {
+            break;
+        }
+    }
+    if owners.len() > 1 {
+        trim(&mut all, limits.bytes_max);
+    }
+    all
+}
+
+/// Asks every owner once.
+async fn one_round<I: Io>(
+    broker: &Broker<I>,
+    watch: Option<i32>,
+    changes: Vec<WatchChanges>,
+    (owners, share, wait): (&[usize], FetchLimits, Duration),
+) -> Vec<Got> {
+    let mut hurrying = Vec::new();
+    let mut parts: Vec<LocalBoxFuture<'_, Vec<Got>>> = Vec::new();
+    for (shard, changes) in changes.into_iter().enumerate().filter(|(shard, _)| owners.contains(shard)) {
+        let (hurry, hurried) = oneshot::channel();
+        hurrying.push(hurry);
+        let until = (wait, hurried);
+        if shard == broker.router().me() {
+            parts.push(broker.fetch_here(watch, changes, share, until).boxed_local());
+        } else {
+            let sent = broker.router().send(shard, async move |broker: std::rc::Rc<Broker<I>>| {
+                broker.fetch_here(watch, changes, share, until).await
+            });
+            // A shard that has ended gives nothing: the broker stops.
+            parts.push(sent.map(Result::unwrap_or_default).boxed_local());
+        }
+    }
+    let (mut got, _, others) = select_all(parts).await;
+    drop(hurrying);
+    got.extend(join_all(others).await.into_iter().flatten());
+    got
+}
+
+/// Several shards, each within the limit, may give more than it together: what is too much is left for the next
+/// fetch. The first batches stay, whatever the limit (KIP-74).
+fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize) {
+    let mut bytes = 0;
+    for got in all.values_mut() {
+        let more = got.bytes();
+        if bytes > 0 && bytes + more > bytes_max {
+            got.given = Given::Batches { slices: Vec::new(), bytes: 0 };
+        } else {
+            bytes += more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, Given, Got, trim};
+    use ringmain_storage::types::LeaderEpoch;
+
+    #[test]
+    fn the_first_batches_stay_and_what_is_too_much_goes() {
+        let got = |slot, bytes| {
+            let given = Given::Batches { slices: Vec::new(), bytes };
+            (slot, Got { slot, offsets: None, leader_epoch: LeaderEpoch(0), given })
+        };
+        let mut all: BTreeMap<u32, Got> = [got(0, 0), got(1, 500), got(2, 10), got(3, 0)].into();
+        trim(&mut all, 100);
+        assert_eq!(all.values().map(Got::bytes).collect::<Vec<_>>(), [0, 500, 0, 0]);
+        let mut all: BTreeMap<u32, Got> = [got(0, 60), got(1, 50), got(2, 40)].into();
+        trim(&mut all, 100);
+        assert_eq!(all.values().map(Got::bytes).collect::<Vec<_>>(), [60, 0, 40]);
+    }
+}

@@ -1,0 +1,313 @@
+//! One fetch's, or one fetch session's, partitions on the shard that owns them: reads those that moved, waits
+//! until enough is there.
+//!
+//! A partition that moves marks itself in the watch, so that a fetch looks only at those: with 5,000 partitions and
+//! one active a fetch costs one read (KIP-227). A partition stays marked while it has something to give.
+//!
+//! Knows no request and no API version; what it is told and what it answers may cross threads.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::rc::{Rc, Weak};
+
+use event_listener::Event;
+use futures::future::{Either, select};
+use ringmain_storage::error::ReadError;
+use ringmain_storage::io::Io;
+use ringmain_storage::log::{LogOffsets, Watcher};
+use ringmain_storage::segment::{ReadLimits, Slice};
+use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey};
+
+use super::{EpochMismatch, Partition, Partitions};
+
+/// What a reader wants of one partition.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The partition.
+    pub key: PartitionKey,
+    /// First offset wanted.
+    pub from: Offset,
+    /// The leader epoch the reader believes in; negative if it does not say.
+    pub current_leader_epoch: i32,
+    /// Epoch of the last record it has; negative if it does not say.
+    pub last_fetched_epoch: i32,
+    /// Bytes wanted of this partition at most.
+    pub bytes_max: usize,
+    /// Whether the reader understands zstd.
+    pub zstd_allowed: bool,
+}
+
+/// What a fetch asks for as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    /// Bytes of all partitions together; the first batch may be larger (KIP-74).
+    pub bytes_max: usize,
+    /// The answer may leave once this much is there.
+    pub bytes_min: usize,
+    /// Whether the reader sees only what is below the last stable offset.
+    pub committed_only: bool,
+}
+
+/// How the partitions of a watch change before a fetch.
+#[derive(Clone, Debug, Default)]
+pub struct WatchChanges {
+    /// Slots that are new or want something else.
+    pub set: Vec<(u32, Want)>,
+    /// Slots that go.
+    pub forgotten: Vec<u32>,
+}
+
+/// What a partition gave.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// Batches, maybe none.
+    Batches {
+        /// Their bytes, in order.
+        slices: Vec<Slice>,
+        /// How many.
+        bytes: usize,
+    },
+    /// The reader's history differs from ours: the epoch's end.
+    Diverging(LeaderEpoch, Offset),
+    /// Nothing, because of this.
+    Refused(FetchRefusal),
+}
+
+/// Why a partition gave nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FetchRefusal {
+    /// It is not led on this shard (any more).
+    NotLed,
+    /// The reader's leader epoch is not ours.
+    Epoch(EpochMismatch),
+    /// The offset lies outside of the log.
+    OutOfRange,
+    /// The reader cannot read the topic's compression.
+    Compression,
+    /// Its disk failed.
+    Storage,
+}
+
+/// One partition's part of an answer.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// The slot it was asked under.
+    pub slot: u32,
+    /// Its offsets; all −1 if it is not here.
+    pub offsets: Option<LogOffsets>,
+    /// Under which epoch it is led; −1 if it is not here.
+    pub leader_epoch: LeaderEpoch,
+    /// What it gave.
+    pub given: Given,
+}
+
+impl Got {
+    /// Bytes of records.
+    pub fn bytes(&self) -> usize {
+        match &self.given {
+            Given::Batches { bytes, .. } => *bytes,
+            Given::Diverging(..) | Given::Refused(_) => 0,
+        }
+    }
+
+    /// Whether the answer has to leave whatever its size.
+    pub fn is_urgent(&self) -> bool {
+        !matches!(self.given, Given::Batches { .. })
+    }
+}
+
+/// Slots whose partitions moved.
+#[derive(Debug, Default)]
+struct Marked {
+    slots: RefCell<VecDeque<u32>>,
+    moved: Event,
+}
+
+/// A partition's mark in a watch.
+#[derive(Debug)]
+struct Mark {
+    slot: u32,
+    is_set: Cell<bool>,
+    marked: Weak<Marked>,
+}
+
+impl Watcher for Mark {
+    fn moved(&self) {
+        if !self.is_set.replace(true)
+            && let Some(marked) = self.marked.upgrade()
+        {
+            marked.slots.borrow_mut().push_back(self.slot);
+            marked.moved.notify(1);
+        }
+    }
+}
+
+impl Mark {
+    /// Marks without waking: there is nothing new.
+    fn stay(&self) {
+        if !self.is_set.replace(true)
+            && let Some(marked) = self.marked.upgrade()
+        {
+            marked.slots.borrow_mut().push_back(self.slot);
+        }
+    }
+}
+
+struct Watched<I: Io> {
+    want: Want,
+    partition: Option<Rc<Partition<I>>>,
+    mark: Rc<Mark>,
+}
+
+/// The partitions of one reader on one shard. Lives on its thread.
+pub struct Watch<I: Io> {
+    watched: HashMap<u32, Watched<I>>,
+    marked: Rc<Marked>,
+}
+
+impl<I: Io> Default for Watch<I> {
+    fn default() -> Self {
+        Self { watched: HashMap::new(), marked: Rc::default() }
+    }
+}
+
+impl<I: Io> std::fmt::Debug for Watch<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("watched", &self.watched.len()).finish_non_exhaustive()
+    }
+}
+
+impl<I: Io> Watch<I> {
+    /// Takes changes over; the next fetch looks at every slot that was set.
+    pub fn change(&mut self, changes: WatchChanges, partitions: &Partitions<I>) {
+        for slot in changes.forgotten {
+            self.watched.remove(&slot);
+        }
+        for (slot, want) in changes.set {
+            self.set(slot, want, partitions);
+        }
+    }
+
+    fn set(&mut self, slot: u32, want: Want, partitions: &Partitions<I>) {
+        if self.watched.get(&slot).is_some_and(|watched| watched.want.key != want.key) {
+            self.watched.remove(&slot);
+        }
+        let watched = self.watched.entry(slot).or_insert_with(|| {
+            let partition = partitions.get(want.key);
+            let mark = Rc::new(Mark { slot, is_set: Cell::new(false), marked: Rc::downgrade(&self.marked) });
+            if let Some(partition) = &partition {
+                partition.log().watch(&mark);
+            }
+            Watched { want: want.clone(), partition, mark }
+        });
+        watched.want = want;
+        watched.mark.moved();
+    }
+
+    /// Reads what is marked until enough is there, a partition refuses, or `end` completes. Everything that was
+    /// looked at is in the answer, by slot in the order it was marked.
+    pub async fn fetch(&mut self, limits: FetchLimits, end: impl Future<Output = ()>) -> Vec<Got> {
+        let mut end = std::pin::pin!(end);
+        let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut answer: Vec<Got> = Vec::new();
+        loop {
+            let moved = self.marked.moved.listen();
+            self.pass(limits, &mut seen, &mut answer).await;
+            let bytes: usize = answer.iter().map(Got::bytes).sum();
+            if bytes >= limits.bytes_min || answer.iter().any(Got::is_urgent) {
+                return answer;
+            }
+            let idle = self.marked.slots.borrow().iter().all(|slot| seen.contains_key(slot));
+            if !idle {
+                continue;
+            }
+            if let Either::Right(_) = select(moved, &mut end).await {
+                // Whatever came since the last look goes with it.
+                self.pass(limits, &mut seen, &mut answer).await;
+                return answer;
+            }
+        }
+    }
+
+    /// Looks once at every marked slot.
+    async fn pass(&mut self, limits: FetchLimits, seen: &mut BTreeMap<u32, usize>, answer: &mut Vec<Got>) {
+        let count = self.marked.slots.borrow().len();
+        let mut bytes = 0;
+        for _ in 0..count {
+            let Some(slot) = self.marked.slots.borrow_mut().pop_front() else { break };
+            let Some(watched) = self.watched.get(&slot) else { continue };
+            let got = watched.read(limits, bytes).await;
+            // A read that waited may have seen it move again: then it is marked already.
+            if got.bytes() > 0 || got.is_urgent() {
+                watched.mark.stay();
+            }
+            bytes += got.bytes();
+            match seen.get(&slot) {
+                Some(&at) => answer[at] = got,
+                None => {
+                    seen.insert(slot, answer.len());
+                    answer.push(got);
+                }
+            }
+        }
+    }
+}
+
+impl<I: Io> Watched<I> {
+    /// Reads the partition; what other partitions gave already counts against the limit.
+    async fn read(&self, limits: FetchLimits, bytes_before: usize) -> Got {
+        let slot = self.mark.slot;
+        let Some(partition) = &self.partition else {
+            self.mark.is_set.set(false);
+            let given = Given::Refused(FetchRefusal::NotLed);
+            return Got { slot, offsets: None, leader_epoch: LeaderEpoch(-1), given };
+        };
+        // Moving the high watermark up marks, and that move is seen here.
+        let offsets = partition.offsets();
+        self.mark.is_set.set(false);
+        let given = self.give(partition, &offsets, limits, bytes_before).await;
+        let given = given.unwrap_or_else(Given::Refused);
+        Got { slot, offsets: Some(offsets), leader_epoch: partition.leader_epoch(), given }
+    }
+
+    async fn give(
+        &self,
+        partition: &Partition<I>,
+        offsets: &LogOffsets,
+        limits: FetchLimits,
+        bytes_before: usize,
+    ) -> Result<Given, FetchRefusal> {
+        let want = &self.want;
+        if partition.settings().zstd && !want.zstd_allowed {
+            return Err(FetchRefusal::Compression);
+        }
+        partition.check_leader_epoch(want.current_leader_epoch).map_err(FetchRefusal::Epoch)?;
+        if want.last_fetched_epoch >= 0 {
+            let end = partition.log().epoch_end_offset(LeaderEpoch(want.last_fetched_epoch));
+            let (epoch, end_offset) = end.ok_or(FetchRefusal::OutOfRange)?;
+            if epoch.0 < want.last_fetched_epoch || end_offset < want.from {
+                return Ok(Given::Diverging(epoch, end_offset));
+            }
+        }
+        if want.from < offsets.log_start_offset || want.from > offsets.log_end_offset {
+            return Err(FetchRefusal::OutOfRange);
+        }
+        let end = Partition::<I>::read_end(offsets, limits.committed_only);
+        let at_least_one = bytes_before == 0;
+        let bytes_max = want.bytes_max.min(limits.bytes_max.saturating_sub(bytes_before));
+        if want.from >= end || (bytes_max == 0 && !at_least_one) {
+            return Ok(Given::Batches { slices: Vec::new(), bytes: 0 });
+        }
+        let read = partition.log().read(want.from, ReadLimits { end, bytes_max, at_least_one }).await;
+        match read {
+            Ok(fetched) => Ok(Given::Batches { slices: fetched.slices, bytes: fetched.bytes }),
+            Err(ReadError::OutOfRange { .. }) => Err(FetchRefusal::OutOfRange),
+            Err(ReadError::Closed) => Err(FetchRefusal::NotLed),
+            Err(error) => {
+                tracing::error!(key = ?partition.key(), from = %want.from, %error, "read failed");
+                Err(FetchRefusal::Storage)
+            }
+        }
+    }
+}
