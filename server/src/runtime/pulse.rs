@@ -3,17 +3,23 @@
 //! glommio-ng 0.12 goes to sleep with tasks that are ready to run when its preempt timer fires between arming it and
 //! looking at the task queues for the first time (`LocalExecutor::run_task_queues` then says that nothing ran, and the
 //! loop parks). On a busy machine a thread loses its CPU in that window often enough: starts and requests hung
-//! until something else woke the shard (decision record 0004). A timer wakes it for certain: every millisecond
-//! while there is work, ever more seldom while there is none.
+//! until something else woke the shard (decision record 0004). A timer wakes it: every millisecond while there is
+//! work, ever more seldom while there is none. The task that this timer makes ready can lose its turn as well, and
+//! a thread that was away for long finds several timers due at once: so each beat also sets later ones, each four
+//! times as far away as the one before, which the next beat takes back.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::select_all;
 use ringmain_storage::io::Io;
 
 /// Between two beats while there is work: what a lost turn costs at most.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Timers set at each beat, up to 4 s away: all of their turns would have to be lost, one after the other, for the
+/// shard to hang.
+const TIMERS: u32 = 7;
 /// Between two beats of an idle shard: sixteen wake-ups a second cost less than 0.1% of a core.
 const INTERVAL_MAX: Duration = Duration::from_millis(64);
 
@@ -31,7 +37,8 @@ impl Pulse {
         io.spawn(async move {
             let mut interval = INTERVAL_MIN;
             loop {
-                clock.sleep(interval).await;
+                let timers = (0..TIMERS).map(|timer| Box::pin(clock.sleep(interval * 4_u32.pow(timer))));
+                select_all(timers).await;
                 interval = beating.next(interval);
             }
         });
