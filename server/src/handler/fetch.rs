@@ -7,7 +7,7 @@
 //! Left out: followers are not served (no partition has any), quotas, tiered storage.
 //!
 //! Order of checks, as in `KafkaApis.handleFetchRequest`, `ReplicaManager.readFromLog` and `Partition`: session →
-//! topic id known → partition exists → led here → zstd topics need version 10 → the client's leader epoch →
+//! topic id known → partition exists → led here → the client's leader epoch →
 //! offset in range. An offset out of range is answered with valid log start and high watermark.
 //!
 //! Limits (KIP-74): partitions are read in the order of the request, each up to its own limit and to what is left
@@ -37,8 +37,6 @@ use session::{Continued, Partitions};
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
-/// First version whose clients understand zstd.
-const ZSTD_SINCE: i16 = 10;
 /// Last version whose clients do not know `KAFKA_STORAGE_ERROR`.
 const NO_STORAGE_ERROR_UNTIL: i16 = 5;
 /// First version that says where leaders are.

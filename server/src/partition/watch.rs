@@ -34,8 +34,6 @@ pub struct Want {
     pub last_fetched_epoch: i32,
     /// Bytes wanted of this partition at most.
     pub bytes_max: usize,
-    /// Whether the reader understands zstd.
-    pub zstd_allowed: bool,
 }
 
 /// What a fetch asks for as a whole.
@@ -83,8 +81,6 @@ pub enum FetchRefusal {
     Epoch(EpochMismatch),
     /// The offset lies outside of the log.
     OutOfRange,
-    /// The reader cannot read the topic's compression.
-    Compression,
     /// Its disk failed.
     Storage,
 }
@@ -279,9 +275,6 @@ impl<I: Io> Watched<I> {
         bytes_before: usize,
     ) -> Result<Given, FetchRefusal> {
         let want = &self.want;
-        if partition.settings().zstd && !want.zstd_allowed {
-            return Err(FetchRefusal::Compression);
-        }
         partition.check_leader_epoch(want.current_leader_epoch).map_err(FetchRefusal::Epoch)?;
         if want.last_fetched_epoch >= 0 {
             let end = partition.log().epoch_end_offset(LeaderEpoch(want.last_fetched_epoch));

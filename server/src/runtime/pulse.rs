@@ -3,7 +3,7 @@
 //! glommio-ng 0.12 goes to sleep with tasks that are ready to run when its preempt timer fires between arming it and
 //! looking at the task queues for the first time (`LocalExecutor::run_task_queues` then says that nothing ran, and the
 //! loop parks). On a busy machine a thread loses its CPU in that window often enough: starts and requests hung
-//! until something else woke the shard (decision record 0004). A timer wakes it: every millisecond while there is
+//! until something else woke the shard (decision record 0006). A timer wakes it: every millisecond while there is
 //! work, ever more seldom while there is none. The task that this timer makes ready can lose its turn as well, and
 //! a thread that was away for long finds several timers due at once: so each beat also sets later ones, each four
 //! times as far away as the one before, which the next beat takes back.

@@ -9,7 +9,7 @@ use ringmain_storage::segment::Slice;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey};
 
 use super::super::{errors, topics};
-use super::{Asking, LEADER_HINT_SINCE, NO_STORAGE_ERROR_UNTIL, TOPIC_IDS_SINCE, ZSTD_SINCE};
+use super::{Asking, LEADER_HINT_SINCE, NO_STORAGE_ERROR_UNTIL, TOPIC_IDS_SINCE};
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::partition::watch::{FetchRefusal, Given, Got, Want};
 
@@ -54,7 +54,6 @@ impl Named {
             current_leader_epoch: self.partition.current_leader_epoch,
             last_fetched_epoch: self.partition.last_fetched_epoch,
             bytes_max: usize::try_from(self.partition.partition_max_bytes).unwrap_or(0),
-            zstd_allowed: asking.version >= ZSTD_SINCE,
         })
     }
 
@@ -99,9 +98,6 @@ impl Named {
                 data.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset: end_offset.0 };
                 return (data, Vec::new());
             }
-            Given::Refused(FetchRefusal::Compression) => {
-                return (refused(index, ErrorCode::UnsupportedCompressionType), Vec::new());
-            }
             Given::Refused(FetchRefusal::NotLed) => ErrorCode::NotLeaderOrFollower,
             Given::Refused(FetchRefusal::Epoch(mismatch)) => errors::epoch(mismatch),
             Given::Refused(FetchRefusal::OutOfRange) => ErrorCode::OffsetOutOfRange,
@@ -124,7 +120,7 @@ fn refused(index: i32, code: ErrorCode) -> PartitionData {
         partition_index: index,
         error_code: code.code(),
         high_watermark: -1,
-        aborted_transactions: None,
+        aborted_transactions: Some(Vec::new()),
         preferred_read_replica: -1,
         records: Records::Bytes(bytes::Bytes::new()),
         ..PartitionData::default()
