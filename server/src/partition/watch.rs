@@ -239,12 +239,11 @@ impl<I: Io> Watch<I> {
                 watched.mark.stay();
             }
             bytes += got.bytes();
-            match seen.get(&slot) {
-                Some(&at) => answer[at] = got,
-                None => {
-                    seen.insert(slot, answer.len());
-                    answer.push(got);
-                }
+            if let Some(&at) = seen.get(&slot) {
+                answer[at] = got;
+            } else {
+                seen.insert(slot, answer.len());
+                answer.push(got);
             }
         }
     }

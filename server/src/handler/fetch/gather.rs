@@ -12,7 +12,7 @@ use futures::future::{FutureExt, LocalBoxFuture, join_all, select, select_all};
 use ringmain_storage::io::Io;
 
 use super::super::Broker;
-use crate::partition::watch::{FetchLimits, Given, Got, Watch, WatchChanges};
+use crate::partition::watch::{FetchLimits, Given, Got, WatchChanges};
 
 /// A fetch as its partitions' shards see it.
 pub(super) struct Gathering {
@@ -38,7 +38,7 @@ impl<I: Io> Broker<I> {
         (wait, hurry): (Duration, oneshot::Receiver<()>),
     ) -> Vec<Got> {
         let kept = number.and_then(|number| self.watches.borrow_mut().insert(number, None));
-        let mut watch = kept.flatten().unwrap_or_else(Watch::default);
+        let mut watch = kept.flatten().unwrap_or_default();
         watch.change(changes, &self.partitions);
         let deadline = async {
             if !wait.is_zero() {

@@ -52,6 +52,7 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
+    /// None yet, of a broker with so many shards.
     pub(super) fn new(shard_count: usize) -> Self {
         Self {
             entries: Vec::new(),
@@ -64,6 +65,7 @@ impl Partitions {
         }
     }
 
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -94,13 +96,10 @@ impl Partitions {
             return;
         }
         let entry = Some(Entry { named, owner: None, told: None });
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.entries.push(None);
-                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
         if let Some(place) = usize::try_from(slot).ok().and_then(|at| self.entries.get_mut(at)) {
             *place = entry;
         }
