@@ -16,10 +16,10 @@ use nix::unistd::Pid;
 /// It bounds a hang; no test asserts on time.
 pub const POLLS_MAX: u32 = 600;
 
-/// The binary under test: `RINGMAIN_BIN`, else the release build.
+/// The binary under test: `TESTS_BROKER`, else the release build.
 pub fn binary() -> PathBuf {
     let built = || crate::crate_root().join("../target/release/ringmain");
-    env::var_os("RINGMAIN_BIN").map_or_else(built, PathBuf::from)
+    env::var_os("TESTS_BROKER").map_or_else(built, PathBuf::from)
 }
 
 /// Asks `done` every tenth of a second until it answers; panics with `what` after a minute.

@@ -43,5 +43,5 @@ impl Dice {
 
 /// How many rounds a loop makes: ten times as many under `tests/run --long`.
 pub fn rounds(usual: u64) -> u64 {
-    if env::var("RINGMAIN_TEST_LONG").as_deref() == Ok("1") { usual * 10 } else { usual }
+    if env::var("TESTS_LONG").as_deref() == Ok("1") { usual * 10 } else { usual }
 }
