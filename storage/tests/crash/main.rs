@@ -71,6 +71,13 @@ fn cut_and_recover(start: &SimWorld, expected: &Expected, life: Life, (step, cra
     }
 }
 
+/// So many seeds from `SEED` on, which the test command draws anew; ten times as many when `TESTS_LONG` is 1.
+fn fresh_seeds(usual: u64) -> std::ops::Range<u64> {
+    let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let count = if std::env::var("TESTS_LONG").as_deref() == Ok("1") { usual * 10 } else { usual };
+    first..first + count
+}
+
 #[test]
 fn a_run_without_cuts_keeps_everything() {
     for seed in 1..20 {
@@ -162,7 +169,7 @@ fn a_clean_stop_is_clean_and_survives_a_cut_at_every_step() {
 
 #[test]
 fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
-    for seed in 0..40 {
+    for seed in fresh_seeds(40) {
         let mut random = Random::new(seed);
         let mut world = SimWorld::new(seed);
         let mut expected = Expected::default();
