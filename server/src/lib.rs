@@ -3,6 +3,8 @@
 
 pub mod start;
 
+pub mod listening;
+
 pub mod config;
 pub mod runtime;
 pub mod shard;

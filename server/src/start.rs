@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use crate::config::{BrokerConfig, Resolved, Sources, table};
 use crate::control::{self, ControlConfig};
 use crate::handler::Settings;
-use crate::metadata::image::Endpoint;
-use crate::net;
+use crate::listening::Listening;
 use crate::runtime::{host, lock, logging, signals::StopSignals};
 use crate::shards::{Shards, ShardsConfig, shard_count_default};
 
@@ -49,32 +48,19 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
     let signals = StopSignals::block().map_err(|errno| format!("signals cannot be handled: {errno}"))?;
     let locks = config.log_dirs.iter().map(|directory| lock::lock(directory));
     let _locks = locks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut advice = Vec::new();
     host::check(&config.log_dirs, &mut advice)?;
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for (address, required) in &config.listen {
-        match net::bind(*address) {
-            Ok(listener) => {
-                addresses.push(listener.local_addr().map_or(address.to_string(), |bound| bound.to_string()));
-                listeners.push(listener);
-            }
-            Err(error) if *required => return Err(error.to_string()),
-            Err(error) => tracing::debug!("{error}"),
-        }
-    }
+    let mut listening = Listening::open(&config)?;
     let mut control = control::start(ControlConfig {
         log_dirs: config.log_dirs.clone(),
         node_id: config.node_id,
-        listeners: vec![Endpoint {
-            name: config.advertised.name.as_str().into(),
-            host: config.advertised.host.as_str().into(),
-            port: config.advertised.port,
-            security_protocol: 0,
-        }],
+        listeners: listening.endpoints.clone(),
         cluster_id: config.cluster_id.clone(),
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
@@ -87,15 +73,15 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         log_dirs: config.log_dirs.clone(),
         store: config.store.clone(),
         net: config.net,
-        settings: settings(&config),
+        settings: settings(&config, &listening),
         metadata: std::sync::Arc::clone(&control.store),
         controller: control.controller.clone(),
     })?;
     for report in reports {
         tracing::debug!("{report:?}");
     }
-    shards.serve(listeners, control.take_updates())?;
-    banner(&config, &addresses, &advice);
+    shards.serve(std::mem::take(&mut listening.sockets), control.take_updates())?;
+    banner(&config, &listening, &advice);
     let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
     tracing::info!("{signal}: stopping; a second signal ends at once");
     std::thread::spawn(move || {
@@ -110,10 +96,10 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn settings(config: &BrokerConfig) -> Settings {
+fn settings(config: &BrokerConfig, listening: &Listening) -> Settings {
     Settings {
         node_id: config.node_id,
-        listener_name: config.advertised.name.clone(),
+        listeners: listening.addresses.clone(),
         auto_create_topics: config.auto_create_topics,
         delete_topics: config.delete_topics,
         fetch_max_bytes: config.fetch_max_bytes,
@@ -124,13 +110,13 @@ fn settings(config: &BrokerConfig) -> Settings {
     }
 }
 
-fn banner(config: &BrokerConfig, addresses: &[String], advice: &[String]) {
+fn banner(config: &BrokerConfig, listening: &Listening, advice: &[String]) {
     let directories: Vec<_> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
-    let bootstrap = format!("{}:{}", config.advertised.host, config.advertised.port);
+    let bootstrap = listening.bootstrap();
     eprintln!(
         "ringmain {} listens on {}; data in {}",
         env!("CARGO_PKG_VERSION"),
-        addresses.join(" and "),
+        listening.in_words(),
         directories.join(" and ")
     );
     eprintln!(

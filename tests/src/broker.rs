@@ -35,7 +35,7 @@ pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 
 /// A port that was free a moment ago, below those the kernel gives to clients: a client that tries
 /// one of those again and again before the broker listens there may connect to itself.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let any = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", 10_000 + any % 20_000)) {
@@ -58,14 +58,25 @@ impl Broker {
     /// when it accepts connections. Its output is appended to `DIRECTORY.log`.
     pub fn start(directory: &Path, settings: &[&str]) -> Broker {
         let address = format!("127.0.0.1:{}", free_port());
-        let log = directory.with_extension("log");
-        let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(binary());
         command.args(["--set", &format!("listeners=PLAINTEXT://{address}")]);
         command.args(["--set", &format!("log.dirs={}", directory.display())]);
         for setting in settings {
             command.args(["--set", setting]);
         }
+        Broker::run(command, address, directory.with_extension("log"))
+    }
+
+    /// Starts the binary with a configuration file, which makes it listen on `address`. Its output is appended to
+    /// `FILE.log`.
+    pub fn start_with_file(file: &Path, address: String) -> Broker {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(file);
+        Broker::run(command, address, file.with_extension("log"))
+    }
+
+    fn run(mut command: Command, address: String, log: PathBuf) -> Broker {
+        let output = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let process = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}; build it with `cargo build --release`", binary().display())

@@ -1,27 +1,17 @@
 //! The configuration as the broker uses it: typed, checked across keys.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ringmain_storage::config::StoreConfig;
 
 use super::layers::Layers;
+use super::listeners::Listeners;
+use super::node;
 use super::resolve::{ConfigError, Resolved};
 use crate::net::NetLimits;
 use crate::partition::TopicSettings;
-
-/// A listener's address as clients are told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advertised {
-    /// The listener's name, `PLAINTEXT`.
-    pub name: String,
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
 
 /// All that a start needs.
 #[derive(Debug, Clone)]
@@ -30,10 +20,10 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// `ringmain.cluster.id`.
     pub cluster_id: Option<String>,
-    /// Where to listen. Whether it must succeed: without configuration ::1 may be missing.
-    pub listen: Vec<(SocketAddr, bool)>,
-    /// What clients are told.
-    pub advertised: Advertised,
+    /// Where to listen, and what clients are told.
+    pub listeners: Listeners,
+    /// `socket.listen.backlog.size`.
+    pub listen_backlog: i32,
     /// The data directories (`log.dirs`), at least one, none twice.
     pub log_dirs: Vec<PathBuf>,
     /// `ringmain.shards`; `None` is one for each CPU that the process may use.
@@ -64,6 +54,8 @@ pub struct BrokerConfig {
     pub retention_check_interval: Duration,
     /// `ringmain.log.filter`.
     pub log_filter: String,
+    /// What a person should know of the configuration, one line each.
+    pub notes: Vec<String>,
     /// Every key somebody set, for `DescribeConfigs`.
     pub set_at_start: BTreeMap<String, String>,
 }
@@ -71,23 +63,10 @@ pub struct BrokerConfig {
 impl BrokerConfig {
     /// Makes it from values that passed one by one. `memory_bytes` is what the machine has.
     pub fn new(resolved: &Resolved, memory_bytes: u64) -> Result<Self, ConfigError> {
-        let listeners = resolved.list("listeners");
-        let is_default = !resolved.is_set("listeners");
-        let mut listen = Vec::new();
-        for listener in &listeners {
-            let (_, host, port) =
-                parse_listener(listener).map_err(|problem| resolved.refuse("listeners", problem))?;
-            let required = !is_default || listen.is_empty();
-            match (if host.is_empty() { "0.0.0.0" } else { &host }, port).to_socket_addrs() {
-                Ok(addresses) => listen.extend(addresses.take(1).map(|address| (address, required))),
-                Err(error) => {
-                    return Err(resolved.refuse("listeners", format!("{host:?} has no address: {error}")));
-                }
-            }
-        }
-        if listen.is_empty() {
-            return Err(resolved.refuse("listeners", "at least one is needed"));
-        }
+        node::check(resolved)?;
+        let listeners = Listeners::new(resolved)?;
+        let mut notes = resolved.notes();
+        notes.extend(listeners.notes.iter().cloned());
         let log_dirs = log_dirs(resolved)?;
         let mut store = StoreConfig::new(&log_dirs[0]);
         store.journal_file_bytes = count_u64(resolved.integer("ringmain.journal.file.bytes")) / 4096 * 4096;
@@ -108,8 +87,10 @@ impl BrokerConfig {
         Ok(Self {
             node_id: i32::try_from(resolved.integer("node.id").unwrap_or(1)).unwrap_or(1),
             cluster_id: resolved.text("ringmain.cluster.id").map(str::to_owned),
-            advertised: advertised(resolved, &listeners)?,
-            listen,
+            listeners,
+            listen_backlog: i32::try_from(resolved.integer("socket.listen.backlog.size").unwrap_or(0))
+                .unwrap_or(i32::MAX),
+            notes,
             log_dirs,
             shards: resolved.integer("ringmain.shards").and_then(|shards| usize::try_from(shards).ok()),
             auto_create_topics: resolved.bool("auto.create.topics.enable"),
@@ -179,35 +160,6 @@ fn count_u64(value: Option<i64>) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
 }
 
-/// Name, host and port of `NAME://HOST:PORT`; the host without brackets, empty for every address.
-fn parse_listener(text: &str) -> Result<(String, String, u16), String> {
-    let form = || format!("{text:?} is not of the form PLAINTEXT://HOST:PORT");
-    let (name, rest) = text.split_once("://").ok_or_else(form)?;
-    if name != "PLAINTEXT" {
-        return Err(format!("{text:?}: only PLAINTEXT is spoken yet"));
-    }
-    let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
-    let port = port.parse().map_err(|_| form())?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok((name.to_owned(), host.to_owned(), port))
-}
-
-fn advertised(resolved: &Resolved, listeners: &[&str]) -> Result<Advertised, ConfigError> {
-    let given = resolved.list("advertised.listeners");
-    let key = if given.is_empty() { "listeners" } else { "advertised.listeners" };
-    let first = given.first().or_else(|| listeners.first()).copied().unwrap_or_default();
-    let (name, mut host, port) = parse_listener(first).map_err(|problem| resolved.refuse(key, problem))?;
-    if matches!(host.as_str(), "" | "0.0.0.0" | "::") {
-        if key == "advertised.listeners" {
-            return Err(resolved.refuse(key, "clients cannot connect to every address: name one"));
-        }
-        host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).ok_or_else(|| {
-            resolved.refuse("advertised.listeners", "set it: this host has no name to advertise")
-        })?;
-    }
-    Ok(Advertised { name, host, port })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,21 +174,10 @@ mod tests {
     #[test]
     fn no_configuration_is_a_working_one() {
         let config = config(&[]).unwrap();
-        assert_eq!(config.listen[0], (SocketAddr::from(([127, 0, 0, 1], 9092)), true));
-        assert!(!config.listen[1].1, "::1 may be missing");
-        assert_eq!((config.advertised.host.as_str(), config.advertised.port), ("127.0.0.1", 9092));
+        assert!(config.notes.is_empty(), "{:?}", config.notes);
         assert_eq!(config.topic_defaults, TopicSettings::default());
         assert!(config.auto_create_topics);
         assert_eq!(config.store.tail_cache_bytes, 1 << 30);
-    }
-
-    #[test]
-    fn listeners_that_cannot_be_are_refused() {
-        for wrong in
-            ["127.0.0.1:9092", "SSL://127.0.0.1:9092", "PLAINTEXT://127.0.0.1", "PLAINTEXT://127.0.0.1:x"]
-        {
-            assert!(config(&[&format!("listeners={wrong}")]).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -32,7 +32,69 @@ pub const KEYS: &[Key] = &[
         "advertised.listeners",
         Kind::List,
         None,
-        "What clients are told to connect to. Not set: the first of listeners, with this host's name for a wildcard.",
+        "What clients of each listener are told to connect to. Not set, or without a listener's name: that of \
+         listeners, with this host's name for a wildcard.",
+    ),
+    Key::new(
+        "listener.security.protocol.map",
+        Kind::List,
+        Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
+        "The protocol of each listener's name. Only PLAINTEXT is served; another one refuses the start.",
+    ),
+    Key::new(
+        "controller.listener.names",
+        Kind::List,
+        None,
+        "Listeners of the controller. They are not opened: the controller is reached inside the process.",
+    ),
+    Key::new(
+        "inter.broker.listener.name",
+        Kind::Text,
+        None,
+        "The listener that brokers use among themselves. There is one broker; the name must be one of listeners.",
+    ),
+    Key::new(
+        "security.inter.broker.protocol",
+        Kind::Text,
+        Some("PLAINTEXT"),
+        "The protocol between brokers. Only PLAINTEXT is taken.",
+    ),
+    Key::new(
+        "process.roles",
+        Kind::ListOf(&["broker", "controller"]),
+        Some("broker,controller"),
+        "What this process is. Only both in one is built.",
+    ),
+    Key::new(
+        "controller.quorum.voters",
+        Kind::List,
+        None,
+        "The controllers, ID@HOST:PORT. Only this node alone is taken.",
+    ),
+    Key::new(
+        "controller.quorum.bootstrap.servers",
+        Kind::List,
+        None,
+        "Where the controllers are. Only one entry, for this node, is taken.",
+    ),
+    Key::new(
+        "metadata.log.dir",
+        Kind::Text,
+        None,
+        "Where the metadata log lives: in the first of log.dirs, nothing else is taken.",
+    ),
+    Key::new(
+        "authorizer.class.name",
+        Kind::Text,
+        None,
+        "Who may do what. Authorization is not built, so a class refuses the start.",
+    ),
+    Key::new(
+        "socket.listen.backlog.size",
+        Kind::Int(1, INT_MAX),
+        Some("4096"),
+        "Connections that the kernel keeps until they are accepted (Kafka: 50, too few for a restart of many \
+         clients); net.core.somaxconn bounds it.",
     ),
     Key::new(
         "ringmain.cluster.id",
@@ -83,7 +145,23 @@ pub const KEYS: &[Key] = &[
         Kind::Int(0, INT_MAX),
         Some("10000"),
         "Connections open at one time (Kafka has no limit by default); `ulimit -n` bounds them too.",
-    ),
+    )
+    .dynamic(),
+    Key::new(
+        "max.connections.per.ip",
+        Kind::Int(0, INT_MAX),
+        Some("2147483647"),
+        "Connections open at one time from one address. No limit by default, as in Kafka: many clients may stand \
+         behind one address.",
+    )
+    .dynamic(),
+    Key::new(
+        "max.connections.per.ip.overrides",
+        Kind::List,
+        Some(""),
+        "HOST:COUNT, comma-separated: addresses or names with a limit of their own.",
+    )
+    .dynamic(),
     Key::new(
         "queued.max.request.bytes",
         Kind::Long(-1, i64::MAX),
@@ -346,31 +424,6 @@ pub const KEYS: &[Key] = &[
         Some("info"),
         "What is logged to stderr: error, warn, info, debug, trace, or a filter such as `info,ringmain::net=debug`.",
     ),
-];
-
-/// Keys of Kafka that are accepted without a warning because an ordinary `server.properties` holds
-/// them, and that have nothing to act on here. The reason is shown by `--help-config`.
-pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("process.roles", "one process is broker and controller"),
-    ("controller.quorum.voters", "the one voter is this process"),
-    ("controller.quorum.bootstrap.servers", "the one voter is this process"),
-    ("controller.listener.names", "the controller is reached inside the process"),
-    ("inter.broker.listener.name", "there is one broker"),
-    ("listener.security.protocol.map", "listeners are PLAINTEXT"),
-    ("num.network.threads", "one shard does all network work"),
-    ("num.io.threads", "one shard does all disk work"),
-    ("num.recovery.threads.per.data.dir", "recovery reads the journal, not the segments"),
-    ("background.threads", "background work runs on the shard"),
-    ("queued.max.requests", "see ringmain.requests.in.flight.max"),
-    ("socket.send.buffer.bytes", "the kernel sizes it"),
-    ("socket.receive.buffer.bytes", "the kernel sizes it"),
-    ("offsets.topic.replication.factor", "consumer groups are not built yet"),
-    ("offsets.topic.num.partitions", "consumer groups are not built yet"),
-    ("group.initial.rebalance.delay.ms", "consumer groups are not built yet"),
-    ("transaction.state.log.replication.factor", "transactions are not built yet"),
-    ("transaction.state.log.min.isr", "transactions are not built yet"),
-    ("share.coordinator.state.topic.replication.factor", "share groups are not built yet"),
-    ("share.coordinator.state.topic.min.isr", "share groups are not built yet"),
 ];
 
 /// Older or other spellings of a key, which many files still have.

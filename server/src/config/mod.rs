@@ -4,10 +4,13 @@
 pub mod broker;
 pub mod broker_keys;
 pub mod layers;
+pub mod listeners;
+mod node;
 pub mod properties;
 pub mod resolve;
 pub mod table;
 pub mod topic_keys;
+pub mod without_effect;
 
 pub use broker::BrokerConfig;
 pub use resolve::{ConfigError, Resolved, Sources};

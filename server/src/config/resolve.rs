@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{broker_keys, properties, table};
+use super::{broker_keys, properties, table, without_effect};
 
 /// What was given, unchecked.
 #[derive(Debug, Default)]
@@ -46,6 +46,8 @@ pub struct Resolved {
     values: BTreeMap<&'static str, (String, String)>,
     /// What a person should hear: unknown keys.
     pub warnings: Vec<String>,
+    /// Keys that were set and have no effect, by the reason.
+    without_effect: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Resolved {
@@ -80,12 +82,13 @@ impl Resolved {
     }
 
     fn take(&mut self, name: &str, value: &str, source_name: &str) -> Result<(), ConfigError> {
-        if broker_keys::WITHOUT_EFFECT.iter().any(|(known, _)| *known == name) {
-            return Ok(());
-        }
         let alias = broker_keys::ALIASES.iter().find(|(other, _)| *other == name);
         let Some(key) = broker_keys::find(alias.map_or(name, |(_, known)| known)) else {
-            let known = broker_keys::KEYS.iter().map(|key| key.name);
+            if let Some(reason) = without_effect::reason(name) {
+                self.without_effect.entry(reason).or_default().push(name.to_owned());
+                return Ok(());
+            }
+            let known = broker_keys::KEYS.iter().map(|key| key.name).chain(without_effect::names());
             let hint =
                 table::nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             self.warnings.push(format!("{name} (from {source_name}) is not known and is ignored{hint}"));
@@ -111,6 +114,13 @@ impl Resolved {
     pub fn text(&self, name: &'static str) -> Option<&str> {
         let set = self.values.get(name).map(|(value, _)| value.as_str());
         set.or_else(|| broker_keys::find(name).and_then(|key| key.default))
+    }
+
+    /// What was set and has no effect: one line a reason.
+    pub fn notes(&self) -> Vec<String> {
+        let note =
+            |(reason, keys): (&&str, &Vec<String>)| format!("without effect: {} ({reason})", keys.join(", "));
+        self.without_effect.iter().map(note).collect()
     }
 
     /// Whether somebody set it.
@@ -197,6 +207,7 @@ mod tests {
         let file = Some(("f".to_owned(), "process.roles=broker,controller\nnum.io.threads=8\n".to_owned()));
         let resolved = Resolved::new(&Sources { file, ..Sources::default() }).unwrap();
         assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+        assert_eq!(resolved.notes().len(), 1, "{:?}", resolved.notes());
     }
 
     #[test]

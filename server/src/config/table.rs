@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{broker_keys, topic_keys};
+use super::{broker_keys, topic_keys, without_effect};
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -263,8 +263,8 @@ pub fn help() -> String {
     text.push_str("\nKeys of a topic, set when it is created or altered\n\n");
     topic_keys::KEYS.iter().for_each(|key| key.describe(&mut text));
     text.push_str("\nKeys of Kafka that are accepted and have nothing to act on\n\n");
-    for (name, reason) in broker_keys::WITHOUT_EFFECT {
-        text.push_str(&format!("{name}: {reason}\n"));
+    for (reason, names) in without_effect::REASONS {
+        text.push_str(&format!("{}: {reason}\n", names.join(", ")));
     }
     text
 }
@@ -279,10 +279,10 @@ pub fn document() -> String {
     text.push_str("\n## Keys of a topic\n\nThe broker's key in brackets gives the default.\n\n");
     text.push_str("| key | default | takes | changes | |\n|---|---|---|---|---|\n");
     topic_keys::KEYS.iter().for_each(|key| key.document_row(&mut text));
-    text.push_str("\n## Kafka's keys without effect\n\nAccepted without a warning, so that an ordinary `server.properties` starts the broker.\n\n");
-    text.push_str("| key | why |\n|---|---|\n");
-    for (name, reason) in broker_keys::WITHOUT_EFFECT {
-        text.push_str(&format!("| `{name}` | {reason} |\n"));
+    text.push_str("\n## Kafka's keys without effect\n\nAccepted with a note, so that an ordinary `server.properties` starts the broker.\n\n");
+    text.push_str("| why | keys |\n|---|---|\n");
+    for (reason, names) in without_effect::REASONS {
+        text.push_str(&format!("| {reason} | `{}` |\n", names.join("`, `")));
     }
     text
 }

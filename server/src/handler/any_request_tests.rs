@@ -7,7 +7,7 @@ use ringmain_protocol::catalog;
 use ringmain_protocol::sample::Sampler;
 
 use super::api_versions::SERVED;
-use super::test_kit::with_settings;
+use super::test_kit::{peer, with_settings};
 use super::{Request, Response};
 
 /// Requests of each API and version.
@@ -44,7 +44,7 @@ fn whatever_is_sent_is_answered_or_closes_the_connection() {
                             correlation_id: 1,
                             client_id: None,
                             rest: Bytes::from(body),
-                            peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+                            peer: peer(),
                         };
                         match kit.broker.handle(request).await {
                             Response::Frame(_) | Response::None => answered += 1,

@@ -15,7 +15,7 @@ use ringmain_storage::io::Io;
 
 use super::{Broker, errors, topics};
 use crate::config::table::{Key, Kind, Scope};
-use crate::config::{broker_keys, topic_keys};
+use crate::config::{broker_keys, topic_keys, without_effect};
 use crate::metadata::image::ConfigResource;
 use crate::metadata::request::{AlterConfigSpec, ConfigOp};
 
@@ -197,7 +197,7 @@ fn topic_op(name: &str, op: Op, value: &str) -> Result<ConfigOp, Refused> {
 fn broker_op(name: &str, op: Op, value: &str) -> Result<ConfigOp, Refused> {
     let invalid = |message: String| (ErrorCode::InvalidRequest, message);
     let key = broker_keys::find(name);
-    let has_no_effect = broker_keys::WITHOUT_EFFECT.iter().any(|(known, _)| *known == name);
+    let has_no_effect = without_effect::is_listed(name);
     let is_fixed = match key {
         Some(key) => key.scope == Scope::ReadOnly,
         None => has_no_effect && !DYNAMIC_WITHOUT_EFFECT.contains(&name),

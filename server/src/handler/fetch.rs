@@ -104,7 +104,7 @@ pub(super) async fn handle<I: Io>(
         .flat_map(|topic| &topic.partitions)
         .any(|data| data.error_code == ErrorCode::NotLeaderOrFollower.code());
     if elsewhere && asking.version >= ENDPOINTS_SINCE {
-        response.node_endpoints = endpoints(broker);
+        response.node_endpoints = endpoints(broker, context);
     }
     session::answer((response, slices))
 }
@@ -154,8 +154,8 @@ fn refused(code: ErrorCode) -> Answer<FetchResponse> {
 }
 
 /// Where the brokers are, for clients that were told to go elsewhere.
-fn endpoints<I: Io>(broker: &Broker<I>) -> Vec<NodeEndpoint> {
-    topics::nodes(&broker.image(), broker.listener_name())
+fn endpoints<I: Io>(broker: &Broker<I>, context: &Context) -> Vec<NodeEndpoint> {
+    topics::nodes(&broker.image(), broker.listener_name(context.listener))
         .map(|node| NodeEndpoint {
             node_id: node.id,
             host: Str::from(node.host),

@@ -61,7 +61,7 @@ pub(super) async fn handle<I: Io>(
         }
     }
     let image = broker.image();
-    let brokers = topics::nodes(&image, broker.listener_name())
+    let brokers = topics::nodes(&image, broker.listener_name(context.listener))
         .map(|node| MetadataResponseBroker {
             node_id: node.id,
             host: Str::from(node.host),

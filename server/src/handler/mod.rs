@@ -40,6 +40,7 @@ mod update_features;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,16 +61,25 @@ use crate::runtime::router::Router;
 use init_producer_id::ProducerIds;
 use live_settings::LiveSettings;
 
-pub use request::{BadRequest, Request};
+pub use request::{BadRequest, ListenerId, Peer, Request};
 pub use response::{Part, Response};
+
+/// An address that the broker listens on, and the name of its listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerAddress {
+    /// As it is bound: it may stand for every address.
+    pub address: SocketAddr,
+    /// The listener's name, such as `PLAINTEXT`.
+    pub name: String,
+}
 
 /// What the handlers need to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `node.id`.
     pub node_id: i32,
-    /// Name of the listener clients come through, whose advertised address they are told.
-    pub listener_name: String,
+    /// Where clients come through; each is told the advertised addresses of its own listener.
+    pub listeners: Vec<ListenerAddress>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -206,6 +216,21 @@ impl<I: Io> Broker<I> {
         self.parts.stores.stop().await
     }
 
+    /// The listener that a connection with this address at our end came through: addresses first, since a port may have
+    /// one listener for IPv4 and one for IPv6.
+    pub fn listener_at(&self, local: SocketAddr) -> ListenerId {
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let listeners = &self.settings().listeners;
+        let find = |fits: &dyn Fn(&SocketAddr) -> bool| {
+            listeners
+                .iter()
+                .position(|listener| listener.address.port() == local.port() && fits(&listener.address))
+        };
+        let same = find(&|address| address.ip() == local.ip());
+        let same_kind = || find(&|address| address.is_ipv6() == local.is_ipv6());
+        ListenerId(same.or_else(same_kind).or_else(|| find(&|_| true)).unwrap_or_default())
+    }
+
     /// Ends all waits: fetches answer with what they have. For a broker that stops.
     pub fn stop_waiting(&self) {
         self.purgatory.stop();
@@ -314,8 +339,8 @@ impl<I: Io> Broker<I> {
         &self.parts.settings
     }
 
-    fn listener_name(&self) -> &str {
-        &self.parts.settings.listener_name
+    fn listener_name(&self, listener: ListenerId) -> &str {
+        self.settings().listeners.get(listener.0).map_or("", |listener| listener.name.as_str())
     }
 
     fn purgatory(&self) -> &Purgatory {
@@ -335,6 +360,8 @@ impl<I: Io> Broker<I> {
 struct Context {
     version: i16,
     client_id: Option<bytes::Bytes>,
+    /// The listener the client came through.
+    listener: ListenerId,
 }
 
 impl Context {

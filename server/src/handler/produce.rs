@@ -35,7 +35,7 @@ use ringmain_storage::record::validate::{BatchError, ProduceLimits, validate_pro
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
 use super::{Answer, Broker, Context, errors, topics};
-use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::metadata::image::TopicImage;
 use crate::partition::Partition;
 
 /// First version that names topics by id.
@@ -135,7 +135,7 @@ pub(super) async fn handle<I: Io>(
         .iter()
         .flat_map(|topic| &topic.partition_responses)
         .any(|partition| partition.current_leader != LeaderIdAndEpoch::default());
-    let node_endpoints = if led_elsewhere { endpoints(broker, &broker.image()) } else { Vec::new() };
+    let node_endpoints = if led_elsewhere { endpoints(broker, context) } else { Vec::new() };
     ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() }.into()
 }
 
@@ -348,8 +348,8 @@ fn refused_batch<I: Io>(partition: &Partition<I>, error: &BatchError) -> Refusal
 }
 
 /// Where the brokers are, for clients that were told to go elsewhere.
-fn endpoints<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<NodeEndpoint> {
-    topics::nodes(image, broker.listener_name())
+fn endpoints<I: Io>(broker: &Broker<I>, context: &Context) -> Vec<NodeEndpoint> {
+    topics::nodes(&broker.image(), broker.listener_name(context.listener))
         .map(|node| NodeEndpoint {
             node_id: node.id,
             host: Str::from(node.host),

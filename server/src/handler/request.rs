@@ -8,6 +8,19 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
 
+/// One of the broker's listeners, by its place in [`Settings::listeners`](super::Settings).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ListenerId(pub usize);
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The listener it came through.
+    pub listener: ListenerId,
+}
+
 /// One request, its header read, its body not.
 #[derive(Clone)]
 pub struct Request {
@@ -22,7 +35,7 @@ pub struct Request {
     /// What follows the client id: tagged fields of the header if the version is flexible, then the body.
     pub rest: Bytes,
     /// The other end of the connection.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 /// Why a frame's header could not be read. The connection is closed: without a header there is nobody to answer.
@@ -44,7 +57,7 @@ pub enum BadRequest {
 
 impl Request {
     /// Reads the header of one frame (without its length prefix).
-    pub fn parse(mut frame: Bytes, peer: SocketAddr) -> Result<Self, BadRequest> {
+    pub fn parse(mut frame: Bytes, peer: Peer) -> Result<Self, BadRequest> {
         let frame_bytes = frame.len();
         let truncated = BadRequest::Truncated { frame_bytes };
         if frame_bytes < 10 {
@@ -71,7 +84,7 @@ impl std::fmt::Debug for Request {
             .field("api_key", &self.api_key)
             .field("version", &self.version)
             .field("correlation_id", &self.correlation_id)
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.address)
             .field("rest_bytes", &self.rest.len())
             .finish_non_exhaustive()
     }
@@ -81,8 +94,8 @@ impl std::fmt::Debug for Request {
 mod tests {
     use super::*;
 
-    fn peer() -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 1))
+    fn peer() -> Peer {
+        Peer { address: SocketAddr::from(([127, 0, 0, 1], 1)), listener: ListenerId::default() }
     }
 
     #[test]

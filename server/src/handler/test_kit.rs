@@ -23,7 +23,7 @@ use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
-use super::{Broker, BrokerParts, Part, Request, Response, Settings};
+use super::{Broker, BrokerParts, ListenerAddress, ListenerId, Part, Peer, Request, Response, Settings};
 use crate::control::in_memory::in_memory;
 use crate::metadata::request::CreateTopicSpec;
 use crate::partition::Stores;
@@ -34,6 +34,11 @@ pub(super) struct Kit {
     /// The broker.
     pub(super) broker: Rc<Broker<SimIo>>,
     _stop: oneshot::Sender<()>,
+}
+
+/// A client on this host.
+pub(super) fn peer() -> Peer {
+    Peer { address: SocketAddr::from(([127, 0, 0, 1], 1)), listener: ListenerId::default() }
 }
 
 /// Runs a test against a new broker.
@@ -56,7 +61,10 @@ impl Kit {
         let control = in_memory();
         let mut settings = Settings {
             node_id: 1,
-            listener_name: "PLAINTEXT".to_owned(),
+            listeners: vec![ListenerAddress {
+                address: SocketAddr::from(([127, 0, 0, 1], 9092)),
+                name: "PLAINTEXT".to_owned(),
+            }],
             auto_create_topics: true,
             delete_topics: true,
             fetch_max_bytes: 1 << 20,
@@ -97,7 +105,7 @@ impl Kit {
                 correlation_id: 5,
                 client_id: None,
                 rest: writer.finish().into_bytes(),
-                peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+                peer: peer(),
             })
             .await;
         let parts = match response {

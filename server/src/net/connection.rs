@@ -83,8 +83,8 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
     };
     match connection.serve().await {
         End::Finished => {}
-        End::Refused(why) => net.log.connection_closed(net.io.now(), open.peer, &why),
-        End::Broken(error) => tracing::debug!(peer = %open.peer, "connection broke: {error}"),
+        End::Refused(why) => net.log.connection_closed(net.io.now(), open.peer.address, &why),
+        End::Broken(error) => tracing::debug!(peer = %open.peer.address, "connection broke: {error}"),
     }
     open.socket.shutdown(Shutdown::Both);
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,11 +11,15 @@ use glommio::io::PollableFd;
 use ringmain_storage::io::Io;
 
 use super::{Net, Open, connection, socket::Socket};
+use crate::handler::Peer;
 
 /// Connections taken before the shard's other tasks get a turn.
 const ACCEPTS_A_TURN: usize = 64;
 /// Pause when the process has no descriptors left: accepting at once again would spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most that `listen` is asked for: the kernel's own limit on every host we know.
+const BACKLOG_MAX: i32 = 4096;
 
 /// A listener that could not be had, in words.
 #[derive(Debug, thiserror::Error)]
@@ -35,16 +40,42 @@ pub enum BindError {
     },
 }
 
+/// What to bind.
+#[derive(Debug, Clone, Copy)]
+pub struct BindOptions {
+    /// The address; `::` takes IPv4 too unless `only_v6` is set.
+    pub address: SocketAddr,
+    /// Whether IPv4 is left alone.
+    pub only_v6: bool,
+    /// Connections that the kernel keeps until they are accepted.
+    pub backlog: i32,
+}
+
 /// Binds and listens; the kernel queues connections from here on, nothing is accepted yet.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|source| match source.kind() {
+pub fn bind(options: BindOptions) -> Result<TcpListener, BindError> {
+    let address = options.address;
+    open(options).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address },
         _ => BindError::Other { address, source },
     })
+}
+
+fn open(options: BindOptions) -> io::Result<TcpListener> {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
+        sockopt,
+    };
+    let family = if options.address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if options.address.is_ipv6() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &options.only_v6)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(options.address))?;
+    // The kernel cuts what is above its own limit.
+    listen(&socket, Backlog::new(options.backlog.min(BACKLOG_MAX))?)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// Accepts until the shard drains.
@@ -86,6 +117,7 @@ fn admit<I: Io>(net: &Rc<Net<I>>, stream: std::net::TcpStream, peer: SocketAddr)
         net.log.connection_closed(net.io.now(), peer, "max.connections is reached");
         return;
     }
+    let listener = stream.local_addr().map(|local| net.broker.listener_at(local)).unwrap_or_default();
     let socket = match Socket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {
@@ -95,7 +127,7 @@ fn admit<I: Io>(net: &Rc<Net<I>>, stream: std::net::TcpStream, peer: SocketAddr)
     };
     let id = net.next_id.get();
     net.next_id.set(id.wrapping_add(1));
-    let open = Rc::new(Open::new(id, socket, peer, net.io.now()));
+    let open = Rc::new(Open::new(id, socket, Peer { address: peer, listener }, net.io.now()));
     net.open.borrow_mut().insert(id, Rc::clone(&open));
     let net_of_task = Rc::clone(net);
     net.io.spawn(async move {

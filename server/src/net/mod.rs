@@ -23,7 +23,7 @@ use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
 use crate::runtime::pulse::Pulse;
-pub use listener::{BindError, bind};
+pub use listener::{BindError, BindOptions, bind};
 use open::Open;
 use room::Room;
 use throttled_log::ThrottledLog;

@@ -1,20 +1,21 @@
 //! What a shard knows of a connection without being it: enough to see which ones misuse it, and to end them.
 
 use std::cell::Cell;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use event_listener::{Event, EventListener};
 
 use super::NetLimits;
 use super::socket::Socket;
+use crate::handler::Peer;
 
 /// An open connection. Times are the shard's monotonic time.
 pub(super) struct Open {
     /// Its number on this shard.
     pub(super) id: u64,
     pub(super) socket: Socket,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     /// Bytes in memory, records and others, of the answers that are being sent.
     pub(super) unsent_bytes: Cell<usize>,
     opened: Duration,
@@ -32,7 +33,7 @@ pub(super) struct Open {
 
 impl Open {
     /// A connection that was opened now.
-    pub(super) fn new(id: u64, socket: Socket, peer: SocketAddr, now: Duration) -> Self {
+    pub(super) fn new(id: u64, socket: Socket, peer: Peer, now: Duration) -> Self {
         Self {
             id,
             socket,

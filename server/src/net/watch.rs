@@ -57,7 +57,7 @@ pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
 }
 
 fn end<I: Io>(net: &Net<I>, connection: &Open, why: &str) {
-    net.log.connection_closed(net.io.now(), connection.peer, why);
+    net.log.connection_closed(net.io.now(), connection.peer.address, why);
     connection.end();
 }
 

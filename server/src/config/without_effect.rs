@@ -1,0 +1,168 @@
+//! Kafka's keys that are accepted and have nothing to act on here, by the reason why. An ordinary
+//! `server.properties` holds many of them: it starts the broker unchanged, with one note a reason.
+
+/// Reasons and the keys they are for. `name.*` stands for every key that begins so.
+pub const REASONS: &[(&str, &[&str])] = &[
+    (
+        "shards do all network and disk work: ringmain.shards says how many",
+        &["num.network.threads", "num.io.threads", "background.threads", "queued.max.requests"],
+    ),
+    (
+        "recovery reads the journals, not the segments",
+        &["num.recovery.threads.per.data.dir", "log.flush.offset.checkpoint.interval.ms"],
+    ),
+    (
+        "an acknowledged record is on stable media already",
+        &["log.flush.scheduler.interval.ms", "log.flush.start.offset.checkpoint.interval.ms"],
+    ),
+    ("the kernel sizes the buffers of sockets", &["socket.send.buffer.bytes", "socket.receive.buffer.bytes"]),
+    ("connections are not slowed down, only counted", &["max.connection.creation.rate"]),
+    (
+        "this process is the only controller, and nothing is elected",
+        &[
+            "controller.quorum.*",
+            "controller.socket.timeout.ms",
+            "controlled.shutdown.*",
+            "auto.leader.rebalance.enable",
+            "leader.imbalance.*",
+            "initial.broker.registration.timeout.ms",
+            "broker.heartbeat.interval.ms",
+            "broker.session.timeout.ms",
+            "reserved.broker.max.id",
+            "broker.id.generation.enable",
+            "server.max.startup.time.ms",
+            "metadata.log.*",
+            "metadata.max.*",
+            "early.start.listeners",
+            "unstable.*",
+        ],
+    ),
+    (
+        "there is one broker, and nothing is replicated",
+        &[
+            "replica.*",
+            "num.replica.*",
+            "follower.*",
+            "leader.replication.*",
+            "alter.log.dirs.*",
+            "inter.broker.protocol.version",
+            "broker.rack",
+            "request.timeout.ms",
+        ],
+    ),
+    (
+        "the record format is version 2, as in Kafka 4",
+        &["log.message.format.version", "log.message.downconversion.enable"],
+    ),
+    ("compaction is not built yet", &["log.cleaner.*"]),
+    (
+        "consumer groups are not built yet",
+        &[
+            "offsets.topic.replication.factor",
+            "offsets.topic.num.partitions",
+            "group.initial.rebalance.delay.ms",
+            "offsets.*",
+            "offset.metadata.max.bytes",
+            "group.*",
+        ],
+    ),
+    (
+        "transactions are not built yet",
+        &[
+            "transaction.state.log.replication.factor",
+            "transaction.state.log.min.isr",
+            "transaction.state.log.num.partitions",
+            "transaction.*",
+            "transactional.*",
+        ],
+    ),
+    (
+        "share groups are not built yet",
+        &[
+            "share.coordinator.state.topic.replication.factor",
+            "share.coordinator.state.topic.min.isr",
+            "share.*",
+        ],
+    ),
+    ("quotas are not built yet", &["quota.*", "client.quota.callback.class"]),
+    ("tiered storage is not built", &["remote.log.*", "remote.log.storage.system.enable"]),
+    (
+        "listeners are PLAINTEXT, and neither TLS nor SASL is spoken",
+        &[
+            "ssl.*",
+            "sasl.*",
+            "listener.name.*",
+            "security.providers",
+            "principal.builder.class",
+            "connection.failed.authentication.delay.ms",
+            "connections.max.reauth.ms",
+            "delegation.token.*",
+            "password.encoder.*",
+        ],
+    ),
+    (
+        "there is no authorization",
+        &[
+            "super.users",
+            "allow.everyone.if.no.acl.found",
+            "create.topic.policy.class.name",
+            "alter.config.policy.class.name",
+        ],
+    ),
+    (
+        "metrics are served over HTTP: ringmain.admin.listener",
+        &[
+            "metric.*",
+            "metrics.*",
+            "kafka.metrics.*",
+            "auto.include.jmx.reporter",
+            "telemetry.*",
+            "client.telemetry.*",
+        ],
+    ),
+    ("there is no ZooKeeper", &["zookeeper.*"]),
+    (
+        "there is no JVM",
+        &["log.dir.failure.timeout.ms", "compressed.records.*", "config.providers.*", "config.providers"],
+    ),
+];
+
+/// Why a key has no effect; `None` if nothing is known of it.
+pub fn reason(name: &str) -> Option<&'static str> {
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    };
+    REASONS.iter().find(|(_, keys)| keys.iter().any(|pattern| matches(pattern))).map(|(reason, _)| *reason)
+}
+
+/// Whether the key itself is listed, not only how it begins.
+pub fn is_listed(name: &str) -> bool {
+    names().any(|listed| listed == name)
+}
+
+/// Every listed key, without those that only say how a key begins.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REASONS.iter().flat_map(|(_, keys)| keys.iter().copied()).filter(|name| !name.ends_with('*'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::broker_keys;
+
+    #[test]
+    fn no_key_with_an_effect_is_said_to_have_none() {
+        for name in names() {
+            assert!(broker_keys::find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_name_or_its_beginning() {
+        assert!(reason("num.io.threads").is_some_and(|reason| reason.contains("shards")));
+        assert!(reason("ssl.keystore.location").is_some_and(|reason| reason.contains("TLS")));
+        assert_eq!(reason("num.io.thread"), None);
+        assert!(is_listed("num.io.threads") && !is_listed("ssl.keystore.location"));
+    }
+}
