@@ -20,6 +20,8 @@ const DELETE: i8 = 1;
 const FIRST_TIMESTAMP: usize = 27;
 const MAX_TIMESTAMP: usize = 35;
 
+const PARTITIONS: i32 = 6;
+
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_TIMESTAMP: i16 = 32;
 
@@ -70,23 +72,34 @@ fn produce(client: &mut Client, topic: &str, batch: &[u8]) -> i16 {
     client.produce(topic, 0, batch).unwrap().error_code
 }
 
+/// Produces to each of the partitions, which lie on several shards, and gives the error code that all have.
+fn produce_to_all(client: &mut Client, topic: &str, batch: &[u8]) -> i16 {
+    let mut codes: Vec<i16> = (0..PARTITIONS)
+        .map(|partition| client.produce(topic, partition, batch).unwrap().error_code)
+        .collect();
+    codes.dedup();
+    assert_eq!(codes.len(), 1, "the partitions of {topic} do not agree: {codes:?}");
+    codes[0]
+}
+
 #[test]
 fn a_setting_that_was_changed_holds_at_once_and_after_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let broker = Broker::start(&data, &["message.max.bytes=50000"]);
+    let settings = ["message.max.bytes=50000", "ringmain.shards=3"];
+    let broker = Broker::start(&data, &settings);
     let mut client = Client::connect(&broker.address);
-    client.create_topic_and_wait("plain", 1);
-    client.create_topic_and_wait("own", 1);
+    client.create_topic_and_wait("plain", PARTITIONS);
+    client.create_topic_and_wait("own", PARTITIONS);
     assert_eq!(told(&mut client, (TOPIC, "plain"), "max.message.bytes"), ("50000".to_owned(), 4));
     let large = one_value(20_000);
-    assert_eq!(produce(&mut client, "plain", &large), 0);
+    assert_eq!(produce_to_all(&mut client, "plain", &large), 0);
 
     assert_eq!(change(&mut client, (BROKER, ""), "message.max.bytes", Some("10000")), 0);
     assert_eq!(change(&mut client, (TOPIC, "own"), "max.message.bytes", Some("30000")), 0);
     let check = |client: &mut Client| {
-        assert_eq!(produce(client, "plain", &large), MESSAGE_TOO_LARGE);
-        assert_eq!(produce(client, "own", &large), 0);
+        assert_eq!(produce_to_all(client, "plain", &large), MESSAGE_TOO_LARGE);
+        assert_eq!(produce_to_all(client, "own", &large), 0);
         assert_eq!(told(client, (TOPIC, "plain"), "max.message.bytes"), ("10000".to_owned(), 3));
         assert_eq!(told(client, (TOPIC, "own"), "max.message.bytes"), ("30000".to_owned(), 1));
         assert_eq!(told(client, (BROKER, "1"), "message.max.bytes"), ("10000".to_owned(), 3));
@@ -94,12 +107,12 @@ fn a_setting_that_was_changed_holds_at_once_and_after_a_kill() {
     check(&mut client);
     broker.kill();
 
-    let broker = Broker::start(&data, &["message.max.bytes=50000"]);
+    let broker = Broker::start(&data, &settings);
     let mut client = Client::connect(&broker.address);
     check(&mut client);
     assert_eq!(change(&mut client, (BROKER, "1"), "message.max.bytes", Some("40000")), 0);
     assert_eq!(told(&mut client, (TOPIC, "plain"), "max.message.bytes"), ("40000".to_owned(), 2));
-    assert_eq!(produce(&mut client, "plain", &large), 0);
+    assert_eq!(produce_to_all(&mut client, "plain", &large), 0);
     for name in ["1", ""] {
         assert_eq!(change(&mut client, (BROKER, name), "message.max.bytes", None), 0);
     }
