@@ -1,4 +1,4 @@
-//! The journal's writer: a ring of pre-written files, one group in flight, acknowledged in order.
+//! The journal: a ring of pre-written files, and what waits to be written to them by [`super::writer`].
 //!
 //! Contract: [`Journal::push`] queues; entries become durable in the order they were queued (carried ones
 //! may overtake, since they repeat bytes that are durable already). After a failed write nothing is
@@ -13,17 +13,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use futures::channel::oneshot;
-use futures::future::{Either, select};
 
-use super::frame::{self, Descriptor, EntryKind, FrameHeader};
+use super::frame::{self, Descriptor, EntryKind};
 use crate::config::StoreConfig;
 use crate::error::StorageFailed;
-use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
-use crate::space::{RETRY_INTERVAL, is_no_space};
+use crate::io::{Io, IoError};
+use crate::space::is_no_space;
 use crate::types::{Offset, PartitionKey};
-
-/// Zeroes are written to a new file in steps of this size, so that it hinders others little.
-const PREWRITE_BYTES: usize = 1 << 20;
 
 /// The first failure of a store: set once, never cleared.
 #[derive(Debug, Default)]
@@ -83,52 +79,65 @@ pub enum Done {
     Nobody,
 }
 
-struct Queued {
-    descriptor: Option<Descriptor>,
-    payload: Bytes,
-    done: Done,
+pub(super) struct Queued {
+    pub(super) descriptor: Option<Descriptor>,
+    pub(super) payload: Bytes,
+    pub(super) done: Done,
+}
+
+impl Queued {
+    /// What it takes of a group.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + frame::DESCRIPTOR_BYTES
+    }
 }
 
 /// One file of the ring and what its current lap holds.
-struct RingFile<F> {
-    file: F,
-    first_sequence: u64,
-    ends: BTreeMap<PartitionKey, LogPoint>,
+pub(super) struct RingFile<F> {
+    pub(super) file: F,
+    pub(super) first_sequence: u64,
+    pub(super) ends: BTreeMap<PartitionKey, LogPoint>,
 }
 
-struct Ring<F> {
-    current: Option<RingFile<F>>,
-    position: u64,
-    free: VecDeque<F>,
-    full: VecDeque<RingFile<F>>,
-    sequence: u64,
-    predecessor: u32,
-    files: u64,
-    next_number: u64,
+pub(super) struct Ring<F> {
+    pub(super) current: Option<RingFile<F>>,
+    pub(super) position: u64,
+    pub(super) free: VecDeque<F>,
+    pub(super) full: VecDeque<RingFile<F>>,
+    pub(super) sequence: u64,
+    pub(super) predecessor: u32,
+    pub(super) files: u64,
+    pub(super) next_number: u64,
 }
 
 /// The journal of one start. Lives on its shard's thread.
 pub struct Journal<I: Io> {
-    io: I,
-    directory: PathBuf,
-    config: StoreConfig,
-    epoch: u64,
-    failure: Rc<Failure>,
-    queue: RefCell<VecDeque<Queued>>,
-    carried: RefCell<VecDeque<Queued>>,
-    work: Event,
+    pub(super) io: I,
+    pub(super) directory: PathBuf,
+    pub(super) config: StoreConfig,
+    pub(super) epoch: u64,
+    pub(super) failure: Rc<Failure>,
+    pub(super) queue: RefCell<VecDeque<Queued>>,
+    pub(super) carried: RefCell<VecDeque<Queued>>,
+    pub(super) work: Event,
     /// Fires when a file becomes full, free, or made.
-    ring_moved: Event,
-    ring: RefCell<Ring<I::File>>,
-    vouched: Cell<bool>,
+    pub(super) ring_moved: Event,
+    pub(super) ring: RefCell<Ring<I::File>>,
+    pub(super) vouched: Cell<bool>,
+    /// Up to which frame everything is on stable media.
+    pub(super) durable_sequence: Cell<u64>,
+    /// Bytes of what waits in both queues, descriptors included.
+    pub(super) queued_bytes: Cell<usize>,
+    /// Groups that are being written.
+    pub(super) in_flight: Cell<usize>,
     /// Calls that wait for an entry.
-    waiters: Cell<usize>,
-    stopping: Cell<bool>,
-    stopped: Cell<bool>,
+    pub(super) waiters: Cell<usize>,
+    pub(super) stopping: Cell<bool>,
+    pub(super) stopped: Cell<bool>,
     /// Whether the ring's first files are still being made.
-    making: Cell<bool>,
+    pub(super) making: Cell<bool>,
     /// A file is needed, none is free, and the device is full.
-    lacks_space: Cell<bool>,
+    pub(super) lacks_space: Cell<bool>,
 }
 
 impl<I: Io> std::fmt::Debug for Journal<I> {
@@ -186,6 +195,9 @@ impl<I: Io> Journal<I> {
                 next_number: 0,
             }),
             vouched: Cell::new(true),
+            durable_sequence: Cell::new(0),
+            queued_bytes: Cell::new(0),
+            in_flight: Cell::new(0),
             waiters: Cell::new(0),
             stopping: Cell::new(false),
             stopped: Cell::new(false),
@@ -249,8 +261,7 @@ impl<I: Io> Journal<I> {
 
     /// Queues an entry; durable when `done` hears of it.
     pub fn push(&self, descriptor: Descriptor, payload: Bytes, done: Done) {
-        self.queue.borrow_mut().push_back(Queued { descriptor: Some(descriptor), payload, done });
-        self.work.notify(1);
+        self.enqueue(&self.queue, Queued { descriptor: Some(descriptor), payload, done });
     }
 
     /// Queues bytes that are journalled again, ahead of what waits; durable when the future completes.
@@ -258,8 +269,7 @@ impl<I: Io> Journal<I> {
         debug_assert_eq!(descriptor.kind, EntryKind::Carry);
         let (sender, receiver) = oneshot::channel();
         let done = Done::Sender(sender);
-        self.carried.borrow_mut().push_back(Queued { descriptor: Some(descriptor), payload, done });
-        self.work.notify(1);
+        self.enqueue(&self.carried, Queued { descriptor: Some(descriptor), payload, done });
         self.ring_moved.notify(usize::MAX);
         receiver
     }
@@ -281,8 +291,7 @@ impl<I: Io> Journal<I> {
         }
         let (sender, receiver) = oneshot::channel();
         let done = Done::Sender(sender);
-        self.queue.borrow_mut().push_back(Queued { descriptor, payload: Bytes::new(), done });
-        self.work.notify(1);
+        self.enqueue(&self.queue, Queued { descriptor, payload: Bytes::new(), done });
         // A waiter may hold back what frees files: while there is one, the ring may grow.
         self.waiters.set(self.waiters.get() + 1);
         self.ring_moved.notify(usize::MAX);
@@ -349,206 +358,27 @@ impl<I: Io> Journal<I> {
         }
     }
 
-    fn fail(&self, error: &dyn std::fmt::Display) {
+    fn enqueue(&self, queue: &RefCell<VecDeque<Queued>>, queued: Queued) {
+        self.queued_bytes.set(self.queued_bytes.get() + queued.bytes());
+        queue.borrow_mut().push_back(queued);
+        if self.begins() {
+            self.work.notify(1);
+        }
+    }
+
+    pub(super) fn fail(&self, error: &dyn std::fmt::Display) {
         self.failure.set(error);
         for queue in [&self.queue, &self.carried] {
             queue.borrow_mut().clear();
         }
+        self.queued_bytes.set(0);
         self.work.notify(usize::MAX);
         self.ring_moved.notify(usize::MAX);
-    }
-
-    async fn run(&self) -> Result<(), IoError> {
-        let mut buffer = AlignedBuffer::zeroed(self.config.group_bytes_max + BLOCK_BYTES);
-        let mut group = Vec::new();
-        loop {
-            if self.failure.get().is_some() {
-                self.fail(&"a write failed");
-                return Ok(());
-            }
-            let work = self.work.listen();
-            self.gather(&mut group);
-            if group.is_empty() {
-                if self.stopping.get() {
-                    return Ok(());
-                }
-                if self.vouched.get() {
-                    work.await;
-                    continue;
-                }
-                let idle = std::pin::pin!(self.io.sleep(self.config.vouch_after));
-                if let Either::Left(_) = select(work, idle).await {
-                    continue;
-                }
-            }
-            buffer = self.write_group(buffer, &group).await?;
-            // An empty frame needs no voucher of its own.
-            self.vouched.set(group.is_empty());
-            let mut ended = group.drain(..);
-            for queued in &mut ended {
-                match queued.done {
-                    Done::Log(log, end) => {
-                        if let Some(descriptor) = queued.descriptor {
-                            log.journaled(point_after(&descriptor), end);
-                        }
-                    }
-                    Done::Sender(sender) => drop(sender.send(())),
-                    Done::Nobody => {}
-                }
-            }
-        }
-    }
-
-    /// Moves what waits into `group`, up to the group's limit; carried entries first.
-    fn gather(&self, group: &mut Vec<Queued>) {
-        let mut bytes = 0;
-        for queue in [&self.carried, &self.queue] {
-            let mut queue = queue.borrow_mut();
-            while let Some(next) = queue.front() {
-                let more = next.payload.len() + frame::DESCRIPTOR_BYTES;
-                if !group.is_empty() && bytes + more > self.config.group_bytes_max {
-                    return;
-                }
-                bytes += more;
-                group.extend(queue.pop_front());
-            }
-        }
-    }
-
-    async fn write_group(
-        &self,
-        mut buffer: AlignedBuffer,
-        group: &[Queued],
-    ) -> Result<AlignedBuffer, IoError> {
-        let entries =
-            || group.iter().filter_map(|queued| Some((queued.descriptor?, queued.payload.as_ref())));
-        let count = entries().count();
-        let payload: usize = entries().map(|(_, bytes)| bytes.len()).sum();
-        let size = frame::frame_bytes(count, payload);
-        if buffer.capacity() < size {
-            buffer = AlignedBuffer::zeroed(size);
-        }
-        buffer.set_len(size);
-        let size = u64::try_from(size).unwrap_or(u64::MAX);
-        if self.ring.borrow().position + size > self.config.journal_file_bytes {
-            self.rotate().await?;
-        }
-        let (file, position, checksum) = {
-            let mut ring = self.ring.borrow_mut();
-            let header = FrameHeader {
-                epoch: self.epoch,
-                sequence: ring.sequence,
-                durable_sequence: ring.sequence - 1,
-                predecessor: ring.predecessor,
-            };
-            let position = ring.position;
-            let entries: Vec<_> = entries().collect();
-            let checksum = frame::encode(&mut buffer, header, entries.into_iter());
-            let Some(current) = ring.current.as_mut() else { return Ok(buffer) };
-            for queued in group {
-                let Some(descriptor) = queued.descriptor else { continue };
-                if matches!(descriptor.kind, EntryKind::Batch | EntryKind::Carry) {
-                    let point = point_after(&descriptor);
-                    let end = current.ends.entry(descriptor.key).or_insert(point);
-                    *end = point.max(*end);
-                }
-            }
-            (current.file.clone(), position, checksum)
-        };
-        let buffer = file.write_durable_at(buffer, position).await?;
-        let mut ring = self.ring.borrow_mut();
-        ring.position += size;
-        ring.sequence += 1;
-        ring.predecessor = checksum;
-        Ok(buffer)
-    }
-
-    /// Goes on to the next file: a free one, or a new one if the ring may grow. Carried entries may always
-    /// grow it, since it is they that free the others.
-    async fn rotate(&self) -> Result<(), IoError> {
-        {
-            let mut ring = self.ring.borrow_mut();
-            if let Some(current) = ring.current.take() {
-                ring.full.push_back(current);
-            }
-        }
-        self.ring_moved.notify(usize::MAX);
-        let file = loop {
-            let moved = self.ring_moved.listen();
-            let (free, files) = {
-                let mut ring = self.ring.borrow_mut();
-                (ring.free.pop_front(), ring.files)
-            };
-            if let Some(file) = free {
-                break file;
-            }
-            let max = u64::try_from(self.config.journal_files_max).unwrap_or(u64::MAX);
-            let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
-            if files < max || urgent || self.failure.get().is_some() {
-                match self.make_file().await {
-                    Err(error) if is_no_space(&error) && !self.stopping.get() => {
-                        self.lacks_space.set(true);
-                        let retry = std::pin::pin!(self.io.sleep(RETRY_INTERVAL));
-                        select(moved, retry).await;
-                        continue;
-                    }
-                    made => break made?,
-                }
-            }
-            moved.await;
-        };
-        self.lacks_space.set(false);
-        let mut ring = self.ring.borrow_mut();
-        let first_sequence = ring.sequence;
-        ring.current = Some(RingFile { file, first_sequence, ends: BTreeMap::new() });
-        ring.position = 0;
-        Ok(())
-    }
-
-    /// Makes a file whose blocks are all written, so that later writes change no metadata.
-    async fn make_file(&self) -> Result<I::File, IoError> {
-        let number = {
-            let mut ring = self.ring.borrow_mut();
-            ring.files += 1;
-            ring.next_number += 1;
-            ring.next_number
-        };
-        let path = self.directory.join(file_name(self.epoch, number));
-        let made = self.fill_file(&path).await;
-        if made.is_err() {
-            self.ring.borrow_mut().files -= 1;
-            // What there is of it would only take room; a start removes it, too.
-            drop(self.io.remove_file(&path).await);
-        }
-        made
-    }
-
-    async fn fill_file(&self, path: &Path) -> Result<I::File, IoError> {
-        let file = self.io.open(path, OpenHow::Create).await?;
-        file.allocate(0, self.config.journal_file_bytes).await?;
-        let mut buffer = AlignedBuffer::zeroed(PREWRITE_BYTES);
-        let mut position = 0;
-        while position < self.config.journal_file_bytes {
-            let left = usize::try_from(self.config.journal_file_bytes - position).unwrap_or(PREWRITE_BYTES);
-            buffer.set_len(left.min(PREWRITE_BYTES));
-            buffer = file.write_at(buffer, position).await?;
-            position += u64::try_from(PREWRITE_BYTES).unwrap_or(u64::MAX);
-        }
-        file.sync().await?;
-        self.io.sync_directory(&self.directory).await?;
-        Ok(file)
     }
 
     /// Where the files stand.
     pub fn directory(&self) -> &Path {
         &self.directory
-    }
-}
-
-fn point_after(descriptor: &Descriptor) -> LogPoint {
-    LogPoint {
-        segment_base: descriptor.segment_base,
-        position: descriptor.position + u64::from(descriptor.len),
     }
 }
 

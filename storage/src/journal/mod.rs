@@ -5,3 +5,4 @@ pub mod frame;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds")]
 pub mod journal;
 pub mod replay;
+mod writer;

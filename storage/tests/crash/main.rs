@@ -103,6 +103,20 @@ fn the_same_seed_runs_the_same_way() {
 }
 
 #[test]
+fn two_groups_of_the_journal_are_in_flight_at_times_and_never_more() {
+    let world = SimWorld::new(1);
+    run(&world, &Expected::default(), FIRST).1.unwrap();
+    let writes = world.trace().into_iter().filter(|line| line.contains("write durably"));
+    let mut in_flight: i32 = 0;
+    let mut most = 0;
+    for line in writes {
+        in_flight += if line.ends_with(" done") { -1 } else { 1 };
+        most = most.max(in_flight);
+    }
+    assert_eq!(most, 2);
+}
+
+#[test]
 fn acknowledged_records_survive_a_cut_at_every_step() {
     let whole = SimWorld::new(1);
     run(&whole, &Expected::default(), FIRST).1.unwrap();

@@ -1,0 +1,256 @@
+//! Group commit: whatever waits goes into one frame, one durable write makes it durable, and everyone in it is
+//! told. Two groups are in flight at most, so that the device need not wait for the next frame to be built; they are
+//! acknowledged strictly in order. A second one begins only when enough waits: small groups cost more than
+//! they gain. A frame says up to where all was durable when it was built, so an unfinished one is never
+//! mistaken for damage; a file is left only when everything in it is durable.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use futures::future::{Either, LocalBoxFuture, select};
+use futures::stream::{FuturesOrdered, StreamExt};
+
+use super::frame::{self, Descriptor, EntryKind, FrameHeader};
+use super::journal::{Done, Journal, LogPoint, Queued, RingFile, file_name};
+use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
+use crate::space::{RETRY_INTERVAL, is_no_space};
+
+/// Zeroes are written to a new file in steps of this size, so that it hinders others little.
+const PREWRITE_BYTES: usize = 1 << 20;
+/// Groups in flight: the second gains a sixth of the throughput, more gain next to nothing.
+const GROUPS_MAX: usize = 2;
+/// A second group begins when this part of a full one waits.
+const SECOND_GROUP_PART: usize = 8;
+
+/// A group whose frame is on stable media.
+struct Written {
+    buffer: AlignedBuffer,
+    group: Vec<Queued>,
+    sequence: u64,
+}
+
+/// Groups in flight, in the order of their frames.
+type InFlight = FuturesOrdered<LocalBoxFuture<'static, Result<Written, IoError>>>;
+
+impl<I: Io> Journal<I> {
+    /// Writes what is queued until the journal stops. An error ends it: nothing is acknowledged any more.
+    pub(super) async fn run(&self) -> Result<(), IoError> {
+        let mut in_flight = InFlight::new();
+        let mut buffers = Vec::new();
+        loop {
+            if self.failure.get().is_some() {
+                self.fail(&"a write failed");
+                return Ok(());
+            }
+            let work = self.work.listen();
+            if self.begins() {
+                self.begin(&mut in_flight, &mut buffers).await?;
+            } else if !in_flight.is_empty() {
+                if let Either::Left((Some(written), _)) = select(in_flight.next(), work).await {
+                    buffers.push(self.finish(written?));
+                }
+            } else if self.stopping.get() {
+                return Ok(());
+            } else if self.vouched.get() {
+                work.await;
+            } else {
+                let idle = std::pin::pin!(self.io.sleep(self.config.vouch_after));
+                if let Either::Right(_) = select(work, idle).await {
+                    self.begin(&mut in_flight, &mut buffers).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether a group begins with what waits now.
+    pub(super) fn begins(&self) -> bool {
+        match self.in_flight.get() {
+            0 => self.queued_bytes.get() > 0,
+            GROUPS_MAX.. => false,
+            _ => self.queued_bytes.get() >= self.config.group_bytes_max / SECOND_GROUP_PART,
+        }
+    }
+
+    /// Gives the next group to the device; one without entries vouches for those before it. Goes on to the next file if
+    /// this one is full, once all in it is durable.
+    async fn begin(&self, in_flight: &mut InFlight, buffers: &mut Vec<AlignedBuffer>) -> Result<(), IoError> {
+        let group = self.gather();
+        let payload: usize = group.iter().map(|queued| queued.payload.len()).sum();
+        let count = group.iter().filter(|queued| queued.descriptor.is_some()).count();
+        let size = frame::frame_bytes(count, payload);
+        let frame_bytes = u64::try_from(size).unwrap_or(u64::MAX);
+        if self.ring.borrow().position + frame_bytes > self.config.journal_file_bytes {
+            while let Some(written) = in_flight.next().await {
+                buffers.push(self.finish(written?));
+            }
+            self.rotate().await?;
+        }
+        let usual = self.config.group_bytes_max + BLOCK_BYTES;
+        // One that a large batch needed is not kept.
+        let spare =
+            buffers.pop().filter(|buffer| buffer.capacity() >= size && buffer.capacity() <= 2 * usual);
+        let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(size.max(usual)));
+        buffer.set_len(size);
+        in_flight.push_back(self.write_group(buffer, group));
+        self.in_flight.set(in_flight.len());
+        Ok(())
+    }
+
+    /// Moves what waits into a group, up to the group's limit; carried entries first.
+    fn gather(&self) -> Vec<Queued> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        'full: for queue in [&self.carried, &self.queue] {
+            let mut queue = queue.borrow_mut();
+            while let Some(next) = queue.front() {
+                if !group.is_empty() && bytes + next.bytes() > self.config.group_bytes_max {
+                    break 'full;
+                }
+                bytes += next.bytes();
+                group.extend(queue.pop_front());
+            }
+        }
+        self.queued_bytes.set(self.queued_bytes.get() - bytes);
+        group
+    }
+
+    /// Builds the group's frame, which gets the next place and sequence at once, and writes it.
+    fn write_group(
+        &self,
+        mut buffer: AlignedBuffer,
+        group: Vec<Queued>,
+    ) -> LocalBoxFuture<'static, Result<Written, IoError>> {
+        let mut ring = self.ring.borrow_mut();
+        let (sequence, position) = (ring.sequence, ring.position);
+        let header = FrameHeader {
+            epoch: self.epoch,
+            sequence,
+            durable_sequence: self.durable_sequence.get(),
+            predecessor: ring.predecessor,
+        };
+        let entries: Vec<_> =
+            group.iter().filter_map(|queued| Some((queued.descriptor?, queued.payload.as_ref()))).collect();
+        ring.predecessor = frame::encode(&mut buffer, header, entries.into_iter());
+        ring.sequence += 1;
+        ring.position += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let Some(current) = ring.current.as_mut() else {
+            unreachable!("a file is current while the writer runs")
+        };
+        for descriptor in group.iter().filter_map(|queued| queued.descriptor) {
+            if matches!(descriptor.kind, EntryKind::Batch | EntryKind::Carry) {
+                let point = point_after(&descriptor);
+                let end = current.ends.entry(descriptor.key).or_insert(point);
+                *end = point.max(*end);
+            }
+        }
+        let file = current.file.clone();
+        Box::pin(async move {
+            let buffer = file.write_durable_at(buffer, position).await?;
+            Ok(Written { buffer, group, sequence })
+        })
+    }
+
+    /// Tells everyone in a group, whose frame and all before it are durable.
+    fn finish(&self, written: Written) -> AlignedBuffer {
+        let Written { buffer, group, sequence } = written;
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.durable_sequence.set(sequence);
+        // An empty frame needs no voucher of its own.
+        self.vouched.set(group.is_empty());
+        for queued in group {
+            match queued.done {
+                Done::Log(log, end) => {
+                    if let Some(descriptor) = queued.descriptor {
+                        log.journaled(point_after(&descriptor), end);
+                    }
+                }
+                Done::Sender(sender) => drop(sender.send(())),
+                Done::Nobody => {}
+            }
+        }
+        buffer
+    }
+
+    /// Goes on to the next file: a free one, or a new one if the ring may grow. Carried entries may always
+    /// grow it, since it is they that free the others.
+    async fn rotate(&self) -> Result<(), IoError> {
+        {
+            let mut ring = self.ring.borrow_mut();
+            if let Some(current) = ring.current.take() {
+                ring.full.push_back(current);
+            }
+        }
+        self.ring_moved.notify(usize::MAX);
+        let file = loop {
+            let moved = self.ring_moved.listen();
+            let (free, files) = {
+                let mut ring = self.ring.borrow_mut();
+                (ring.free.pop_front(), ring.files)
+            };
+            if let Some(file) = free {
+                break file;
+            }
+            let max = u64::try_from(self.config.journal_files_max).unwrap_or(u64::MAX);
+            let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
+            if files < max || urgent || self.failure.get().is_some() {
+                match self.make_file().await {
+                    Err(error) if is_no_space(&error) && !self.stopping.get() => {
+                        self.lacks_space.set(true);
+                        let retry = std::pin::pin!(self.io.sleep(RETRY_INTERVAL));
+                        select(moved, retry).await;
+                        continue;
+                    }
+                    made => break made?,
+                }
+            }
+            moved.await;
+        };
+        self.lacks_space.set(false);
+        let mut ring = self.ring.borrow_mut();
+        let first_sequence = ring.sequence;
+        ring.current = Some(RingFile { file, first_sequence, ends: BTreeMap::new() });
+        ring.position = 0;
+        Ok(())
+    }
+
+    /// Makes a file whose blocks are all written, so that later writes change no metadata.
+    pub(super) async fn make_file(&self) -> Result<I::File, IoError> {
+        let number = {
+            let mut ring = self.ring.borrow_mut();
+            ring.files += 1;
+            ring.next_number += 1;
+            ring.next_number
+        };
+        let path = self.directory.join(file_name(self.epoch, number));
+        let made = self.fill_file(&path).await;
+        if made.is_err() {
+            self.ring.borrow_mut().files -= 1;
+            // What there is of it would only take room; a start removes it, too.
+            drop(self.io.remove_file(&path).await);
+        }
+        made
+    }
+
+    async fn fill_file(&self, path: &Path) -> Result<I::File, IoError> {
+        let file = self.io.open(path, OpenHow::Create).await?;
+        file.allocate(0, self.config.journal_file_bytes).await?;
+        let mut buffer = AlignedBuffer::zeroed(PREWRITE_BYTES);
+        let mut position = 0;
+        while position < self.config.journal_file_bytes {
+            let left = usize::try_from(self.config.journal_file_bytes - position).unwrap_or(PREWRITE_BYTES);
+            buffer.set_len(left.min(PREWRITE_BYTES));
+            buffer = file.write_at(buffer, position).await?;
+            position += u64::try_from(PREWRITE_BYTES).unwrap_or(u64::MAX);
+        }
+        file.sync().await?;
+        self.io.sync_directory(&self.directory).await?;
+        Ok(file)
+    }
+}
+
+fn point_after(descriptor: &Descriptor) -> LogPoint {
+    LogPoint {
+        segment_base: descriptor.segment_base,
+        position: descriptor.position + u64::from(descriptor.len),
+    }
+}
