@@ -4,8 +4,8 @@
 //! 8 (messages for refused batches) · 9 (flexible) · 10 (who leads instead) · 11, 12 (transaction errors) ·
 //! 13 (topic ids). `ApiVersions` says 0 to 13, see there.
 //!
-//! Left out: transactions (a transactional batch is refused with `INVALID_TXN_STATE`), quotas, recompression by
-//! `compression.type`, and `timeout_ms`: with one replica durability waits for nothing but this broker's own disk,
+//! Left out: transactions (a transactional batch is refused with `INVALID_TXN_STATE`), quotas, and
+//! `timeout_ms`: with one replica durability waits for nothing but this broker's own disk,
 //! which answers or fails.
 //!
 //! Order of checks, as in `KafkaApis.handleProduceRequest`, `ProduceRequest.validateRecords` and
@@ -31,7 +31,9 @@ use ringmain_protocol::messages::produce_response::{
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
 use ringmain_storage::record::batch;
-use ringmain_storage::record::validate::{BatchError, ProduceLimits, validate_produced};
+use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::recompress::recompress;
+use ringmain_storage::record::validate::{BatchError, ProduceLimits, VerifiedBatch, validate_produced};
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
 use super::{Answer, Broker, Context, errors, topics};
@@ -301,11 +303,8 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
     if summary.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    let mut batch = BytesMut::from(batch);
-    if summary.max_timestamp_is_wrong {
-        // As Apache does: what the records say counts, a lying header would spoil retention.
-        batch::set_max_timestamp(&mut batch, summary.max_timestamp);
-    }
+    let batch = to_store(batch, &summary, settings.codec, &limits)
+        .map_err(|error| refused_batch(&partition, &error))?;
     let appended = partition.log().append(batch, partition.leader_epoch(), now).map_err(|error| {
         let log_start_offset = partition.log().offsets().log_start_offset.0;
         Refusal { log_start_offset, ..errors::append(&error).into() }
@@ -319,6 +318,30 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
     };
     let end = Offset(appended.last_offset.0 + 1);
     Ok(Outcome::Queued { partition, end, response })
+}
+
+/// The batch as it is stored: in its topic's codec, its max timestamp that of its records.
+fn to_store(
+    batch: Bytes,
+    summary: &VerifiedBatch,
+    codec: Option<Codec>,
+    limits: &ProduceLimits,
+) -> Result<BytesMut, BatchError> {
+    if let Some(codec) = codec
+        && let Some(recompressed) = recompress(&batch, codec, limits)?
+    {
+        let (bytes, bytes_max) = (recompressed.len(), limits.batch_bytes_max);
+        if bytes > bytes_max {
+            return Err(BatchError::TooLarge { bytes, bytes_max });
+        }
+        return Ok(recompressed);
+    }
+    let mut batch = BytesMut::from(batch);
+    if summary.max_timestamp_is_wrong {
+        // As Apache does: what the records say counts, a lying header would spoil retention.
+        batch::set_max_timestamp(&mut batch, summary.max_timestamp);
+    }
+    Ok(batch)
 }
 
 /// The bytes of a partition; having none is an error of its own.
@@ -390,5 +413,38 @@ fn nothing_or_the_end(responses: &[TopicProduceResponse]) -> Answer<ProduceRespo
             "Produce with acks=0 to {}-{} failed with error {}, and there is no other way to tell the producer",
             topic.name, partition.index, partition.error_code
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmain_storage::record::batch::BatchHeader;
+    use ringmain_storage::record::compression::Codec;
+    use ringmain_storage::segment::{ReadLimits, Slice};
+    use ringmain_storage::types::Offset;
+
+    use super::super::test_kit::with_broker;
+
+    #[test]
+    fn a_topic_with_a_codec_stores_every_batch_in_it() {
+        with_broker(async |kit| {
+            let codecs = [
+                ("zstd", Codec::Zstd),
+                ("gzip", Codec::Gzip),
+                ("uncompressed", Codec::None),
+                ("producer", Codec::None),
+            ];
+            for (name, codec) in codecs {
+                kit.create_topic(name, 1, &[("compression.type", name)]).await;
+                assert_eq!(kit.produce(name, 20, None).await, 0);
+                let partition = kit.broker.partition(kit.key(name, 0)).unwrap();
+                let limits = ReadLimits { end: Offset(20), bytes_max: 1 << 20, at_least_one: true };
+                let read = partition.log().read(Offset(0), limits).await.unwrap();
+                let [Slice::Memory(batch)] = &read.slices[..] else { panic!("one batch") };
+                let header = BatchHeader::read(batch).unwrap();
+                assert_eq!(header.attributes().codec(), Some(codec), "{name}");
+                assert_eq!(header.record_count(), 20);
+            }
+        });
     }
 }
