@@ -79,6 +79,7 @@ pub enum Done {
     Nobody,
 }
 
+/// An entry that waits, or nothing but somebody who waits for those before.
 pub(super) struct Queued {
     pub(super) descriptor: Option<Descriptor>,
     pub(super) payload: Bytes,
@@ -99,6 +100,7 @@ pub(super) struct RingFile<F> {
     pub(super) ends: BTreeMap<PartitionKey, LogPoint>,
 }
 
+/// The files: one is written, others are full or free.
 pub(super) struct Ring<F> {
     pub(super) current: Option<RingFile<F>>,
     pub(super) position: u64,
@@ -366,6 +368,7 @@ impl<I: Io> Journal<I> {
         }
     }
 
+    /// Puts the store offline and forgets what waits: nobody will be told any more.
     pub(super) fn fail(&self, error: &dyn std::fmt::Display) {
         self.failure.set(error);
         for queue in [&self.queue, &self.carried] {
