@@ -58,12 +58,6 @@ pub(super) fn epoch(mismatch: EpochMismatch) -> ErrorCode {
     }
 }
 
-/// Where Kafka takes no leader epoch but −1 for one that is not told, a lower one is an old one
-/// (`RequestUtils.getLeaderEpoch`); Fetch is not so strict.
-pub(super) fn told_epoch(current: i32) -> Result<(), ErrorCode> {
-    if current < -1 { Err(ErrorCode::FencedLeaderEpoch) } else { Ok(()) }
-}
-
 /// What the controller refused.
 pub(super) fn controller(error: &ControllerError) -> ErrorCode {
     error.code

@@ -136,7 +136,6 @@ async fn look<I: Io>(
     request: &ListOffsetsPartition,
     view: View,
 ) -> Result<Option<Found>, ErrorCode> {
-    errors::told_epoch(request.current_leader_epoch)?;
     partition.check_leader_epoch(request.current_leader_epoch).map_err(errors::epoch)?;
     let offsets = partition.offsets();
     let end = match view {

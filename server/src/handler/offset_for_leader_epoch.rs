@@ -61,7 +61,6 @@ async fn end_of_epoch<I: Io>(
     asked: &OffsetForLeaderPartition,
 ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     let key = key.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    errors::told_epoch(asked.current_leader_epoch)?;
     let (current, wanted) = (asked.current_leader_epoch, LeaderEpoch(asked.leader_epoch));
     broker
         .at_partition(key, async move |partition| {

@@ -363,7 +363,13 @@ fn refused_batch<I: Io>(partition: &Partition<I>, error: &BatchError) -> Refusal
     let code = errors::batch(error);
     let log_start_offset = match (code, error) {
         (ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge, _)
-        | (_, BatchError::Truncated { .. } | BatchError::MoreThanOne | BatchError::Magic(_)) => -1,
+        | (
+            _,
+            BatchError::Truncated { .. }
+            | BatchError::MoreThanOne
+            | BatchError::Magic(_)
+            | BatchError::ZstdNotAllowed,
+        ) => -1,
         _ => partition.log().offsets().log_start_offset.0,
     };
     let (message, record_index) = (Some(error.to_string()), error.record_index());

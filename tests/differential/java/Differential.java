@@ -52,6 +52,10 @@ public final class Differential {
     /** The APIs a broker says it has. */
     private static Set<Short> served(Side side) throws Exception {
         JsonNode answer = side.receive(side.send(ApiKeys.API_VERSIONS, 0, "differential", Codec.JSON.objectNode()));
+        if (!answer.has("apiKeys")) {
+            System.out.println(side.name + " does not answer: " + answer + "\n0 passed, 1 failed");
+            System.exit(1);
+        }
         Set<Short> keys = new TreeSet<>();
         answer.get("apiKeys").forEach(key -> keys.add((short) key.get("apiKey").asInt()));
         return keys;

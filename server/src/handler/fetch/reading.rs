@@ -51,7 +51,8 @@ impl Named {
         Ok(Want {
             key: PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) },
             from: Offset(self.partition.fetch_offset),
-            current_leader_epoch: self.partition.current_leader_epoch,
+            // Unlike elsewhere, every negative epoch means that the client does not say.
+            current_leader_epoch: self.partition.current_leader_epoch.max(-1),
             last_fetched_epoch: self.partition.last_fetched_epoch,
             bytes_max: usize::try_from(self.partition.partition_max_bytes).unwrap_or(0),
         })
