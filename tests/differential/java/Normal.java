@@ -96,7 +96,7 @@ final class Normal {
             case "port": return value.asInt() == side.port ? "the broker's" : value.asText();
             case "logDir": return "a directory";
             case "totalBytes": case "usableBytes": return value.asLong() > 0 ? "bytes of a disk" : value.asText();
-            case "sessionId": return value.asLong() == 0 ? "0" : side.session(value.asLong());
+            case "sessionId": return value.asLong() == 0 ? "0" : "a session";
             case "producerId": return value.asLong() < 0 ? value.asText() : side.producer(value.asLong());
             default: break;
         }

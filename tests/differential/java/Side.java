@@ -23,7 +23,6 @@ final class Side {
     private final Map<String, String> topicIds = new HashMap<>();
     private final Map<String, String> topicNames = new HashMap<>();
     private final Map<Long, String> producers = new HashMap<>();
-    private final Map<Long, String> sessions = new HashMap<>();
     private final Map<String, JsonNode> kept = new HashMap<>();
     private Socket socket;
     private String ended = "closed";
@@ -116,10 +115,6 @@ final class Side {
 
     String producer(long id) {
         return producers.computeIfAbsent(id, unknown -> "producer " + producers.size());
-    }
-
-    String session(long id) {
-        return sessions.computeIfAbsent(id, unknown -> "session " + sessions.size());
     }
 
     boolean isOwnHost(String text) {

@@ -60,6 +60,7 @@ impl Named {
 
     fn not_led(&self, asking: &Asking, described: &PartitionImage) -> PartitionData {
         let mut data = refused(self.partition.partition, ErrorCode::NotLeaderOrFollower);
+        data.aborted_transactions = None;
         if asking.version >= LEADER_HINT_SINCE {
             data.current_leader.leader_id = described.leader;
             data.current_leader.leader_epoch = described.leader_epoch;
