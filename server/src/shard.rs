@@ -26,7 +26,8 @@ use crate::control::ControllerClient;
 use crate::handler::{Broker, BrokerParts, Settings};
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
-use crate::net::{Net, NetLimits};
+use crate::net::handover::Peers;
+use crate::net::{Net, NetLimits, NetParts};
 use crate::partition::Stores;
 use crate::runtime::pulse::Pulse;
 use crate::runtime::router::{Inbox, Router};
@@ -46,26 +47,39 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The broker as a real shard has it.
 pub type ShardBroker = Broker<GlommioIo>;
+/// Its connections.
+pub type ShardNet = Net<GlommioIo>;
 
 /// All a shard is given.
 #[derive(Debug)]
 pub struct ShardConfig {
+    /// Places and limits of its stores, one a log directory.
+    pub stores: Vec<StoreConfig>,
+    /// What is put around its logs once they are open.
+    pub parts: ShardParts,
+    /// What to do, in order. Once the sender is gone the shard ends as it is.
+    pub steps: mpsc::UnboundedReceiver<Step>,
+}
+
+/// What a shard is made of beside its logs.
+#[derive(Debug)]
+pub struct ShardParts {
     /// The way to the other shards.
     pub router: Router<ShardBroker>,
     /// Where their work comes in.
     pub inbox: Inbox<ShardBroker>,
-    /// Places and limits of its stores, one a log directory.
-    pub stores: Vec<StoreConfig>,
+    /// The way of connections to the other shards.
+    pub peers: Peers<ShardNet>,
+    /// Where they come in.
+    pub net_inbox: Inbox<ShardNet>,
     /// Limits of its connections.
-    pub net: NetLimits,
+    pub limits: NetLimits,
     /// What its handlers need to know.
     pub settings: Settings,
     /// The published metadata.
     pub metadata: Arc<MetadataStore>,
     /// Who changes them.
     pub controller: ControllerClient,
-    /// What to do, in order. Once the sender is gone the shard ends as it is.
-    pub steps: mpsc::UnboundedReceiver<Step>,
 }
 
 /// What came of a step; the text says what went wrong.
@@ -98,7 +112,7 @@ pub type ShardHandle = glommio::ExecutorJoinHandle<()>;
 /// An executor may lose its very first turn and sleep for ever (see [`crate::runtime::pulse`]), before anything could
 /// beat for it: then another is started in its place. Whichever runs first takes the configuration.
 pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, String> {
-    let name = format!("shard-{}", config.router.me());
+    let name = format!("shard-{}", config.parts.router.me());
     let config = Arc::new(Mutex::new(Some(config)));
     for _ in 0..EXECUTORS_MAX {
         let config = Arc::clone(&config);
@@ -128,8 +142,7 @@ pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, Str
 }
 
 async fn run(config: ShardConfig) {
-    let ShardConfig { router, inbox, stores, net, settings, metadata, controller, mut steps } = config;
-    let mut parts = Some((router, inbox, settings, metadata, controller));
+    let ShardConfig { stores, parts, mut steps } = config;
     let io = match GlommioIo::new() {
         Ok(io) => io,
         Err(error) => {
@@ -139,7 +152,8 @@ async fn run(config: ShardConfig) {
         }
     };
     let pulse = Pulse::start(&io);
-    let mut serving: Option<(Rc<ShardBroker>, Rc<Net<GlommioIo>>)> = None;
+    let mut parts = Some((parts, pulse.clone()));
+    let mut serving: Option<Serving> = None;
     while let Some(step) = steps.next().await {
         pulse.worked();
         match step {
@@ -148,27 +162,13 @@ async fn run(config: ShardConfig) {
                 tell(outcome, try_join_all(surveys).await);
             }
             Step::Open(surveys, outcome) => {
-                let Some((router, inbox, settings, metadata, controller)) = parts.take() else { return };
-                let opening = stores
-                    .iter()
-                    .zip(&surveys)
-                    .map(|(store, survey)| LogManager::open_shard(io.clone(), store.clone(), survey));
-                match try_join_all(opening).await {
-                    Err(error) => tell(outcome, Err(error)),
-                    Ok(opened) => {
-                        let (managers, reports) = opened.into_iter().unzip();
-                        let stores = Stores::new(managers);
-                        let (io, store) = (io.clone(), metadata);
-                        let parts =
-                            BrokerParts { io: io.clone(), stores, router, store, controller, settings };
-                        let broker = Broker::new(parts);
-                        let spawner = io.clone();
-                        io.spawn(
-                            inbox.serve((Rc::clone(&broker), pulse.clone()), move |work| spawner.spawn(work)),
-                        );
-                        serving = Some((Rc::clone(&broker), Net::start(io, broker, (net, pulse.clone()))));
+                let Some(parts) = parts.take() else { return };
+                match open(&io, &stores, &surveys, parts).await {
+                    Ok((opened, reports)) => {
+                        serving = Some(opened);
                         tell(outcome, Ok::<_, String>(reports));
                     }
+                    Err(problem) => tell(outcome, Err(problem)),
                 }
             }
             Step::Settle(surveys, outcome) => {
@@ -209,6 +209,34 @@ async fn run(config: ShardConfig) {
             }
         }
     }
+}
+
+/// A shard that serves, or could.
+type Serving = (Rc<ShardBroker>, Rc<ShardNet>);
+
+/// Opens the logs and puts the rest of the shard around them; nothing is accepted yet.
+async fn open(
+    io: &GlommioIo,
+    stores: &[StoreConfig],
+    surveys: &[Survey],
+    (parts, pulse): (ShardParts, Pulse),
+) -> Result<(Serving, Vec<RecoveryReport>), String> {
+    let ShardParts { router, inbox, peers, net_inbox, limits, settings, metadata, controller } = parts;
+    let opening = stores
+        .iter()
+        .zip(surveys)
+        .map(|(store, survey)| LogManager::open_shard(io.clone(), store.clone(), survey));
+    let opened = try_join_all(opening).await.map_err(|error| error.to_string())?;
+    let (managers, reports) = opened.into_iter().unzip();
+    let (stores, store) = (Stores::new(managers), metadata);
+    let broker = Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings });
+    let spawner = io.clone();
+    io.spawn(inbox.serve((Rc::clone(&broker), pulse.clone()), move |work| spawner.spawn(work)));
+    let net = NetParts { limits, pulse: pulse.clone(), peers };
+    let net = Net::start(io.clone(), Rc::clone(&broker), net);
+    let spawner = io.clone();
+    io.spawn(net_inbox.serve((Rc::clone(&net), pulse), move |work| spawner.spawn(work)));
+    Ok(((broker, net), reports))
 }
 
 async fn finish(io: &GlommioIo, log_dir: &Path, stopped: &[StoppedLogs]) -> Result<(), String> {

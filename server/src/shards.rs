@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
@@ -17,8 +18,9 @@ use crate::handler::Settings;
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
 use crate::net::NetLimits;
+use crate::net::handover::Peers;
 use crate::runtime::router::routers;
-use crate::shard::{self, Outcome, ShardConfig, ShardHandle, Step};
+use crate::shard::{self, Outcome, ShardConfig, ShardHandle, ShardParts, Step};
 
 /// What all shards have in common.
 #[derive(Debug)]
@@ -52,19 +54,22 @@ impl Shards {
     pub fn open(config: &ShardsConfig) -> Result<(Self, Vec<RecoveryReport>), String> {
         let cpus = allowed_cpus();
         let mut shards = Self { log_dirs: config.log_dirs.clone(), running: Vec::new() };
-        for (index, (router, inbox)) in routers(config.count).into_iter().enumerate() {
+        let counts: Arc<[AtomicUsize]> = (0..config.count).map(|_| AtomicUsize::new(0)).collect();
+        let ends = routers(config.count).into_iter().zip(routers(config.count));
+        for (index, ((router, inbox), (net_router, net_inbox))) in ends.enumerate() {
             let (steps, received) = mpsc::unbounded();
             let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
-            let config = ShardConfig {
+            let parts = ShardParts {
                 router,
                 inbox,
-                stores: stores(config, index),
-                net: config.net.of_shard(config.count),
+                peers: Peers::new(net_router, Arc::clone(&counts)),
+                net_inbox,
+                limits: config.net.of_shard(config.count),
                 settings: config.settings.clone(),
                 metadata: Arc::clone(&config.metadata),
                 controller: config.controller.clone(),
-                steps: received,
             };
+            let config = ShardConfig { stores: stores(config, index), parts, steps: received };
             shards.running.push((steps, shard::start(cpu, config)?));
         }
         let surveys = shards.first(Step::Survey)?;

@@ -45,6 +45,7 @@ fn whatever_is_sent_is_answered_or_closes_the_connection() {
                             client_id: None,
                             rest: Bytes::from(body),
                             peer: peer(),
+                            traffic: crate::runtime::traffic::Traffic::default(),
                         };
                         match kit.broker.handle(request).await {
                             Response::Frame(_) | Response::None => answered += 1,

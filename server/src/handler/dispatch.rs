@@ -152,7 +152,12 @@ async fn answer<R: wire::Request>(
             return Response::Close(format!("{} version {version} cannot be read: {error}", R::NAME));
         }
     };
-    let context = Context { version, client_id: request.client_id.clone(), listener: request.peer.listener };
+    let context = Context {
+        version,
+        client_id: request.client_id.clone(),
+        listener: request.peer.listener,
+        traffic: request.traffic.clone(),
+    };
     let answer = handle(&context, body).await;
     frame(key, &request, version, answer)
 }

@@ -27,8 +27,9 @@ use std::time::Duration;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::fetch_request::FetchRequest;
 use ringmain_protocol::messages::fetch_response::{FetchResponse, NodeEndpoint};
-use ringmain_protocol::wire::Str;
+use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
+use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
 use super::{Answer, Broker, Context, topics};
 use crate::partition::watch::FetchLimits;
@@ -106,7 +107,26 @@ pub(super) async fn handle<I: Io>(
     if elsewhere && asking.version >= ENDPOINTS_SINCE {
         response.node_endpoints = endpoints(broker, context);
     }
+    count_traffic(broker, context, &response);
     session::answer((response, slices))
+}
+
+/// Tells the connection whose partitions gave it records.
+fn count_traffic<I: Io>(broker: &Broker<I>, context: &Context, response: &FetchResponse) {
+    let image = broker.image();
+    for topic in &response.responses {
+        let id = match image.topic_by_name(&topic.topic) {
+            Some(found) if context.version < TOPIC_IDS_SINCE => found.id,
+            _ => topics::topic_id(topic.topic_id),
+        };
+        for partition in &topic.partitions {
+            if let Records::External { len, .. } = partition.records {
+                let index = PartitionIndex(partition.partition_index);
+                let owner = broker.owner(PartitionKey { topic_id: id, partition: index });
+                context.traffic.add(owner, usize::try_from(len).unwrap_or(0));
+            }
+        }
+    }
 }
 
 /// A fetch that names all its partitions.

@@ -58,6 +58,7 @@ use crate::metadata::store::MetadataStore;
 use crate::partition::watch::Watch;
 use crate::partition::{Partition, Partitions, Purgatory, Stores};
 use crate::runtime::router::Router;
+use crate::runtime::traffic::Traffic;
 use init_producer_id::ProducerIds;
 use live_settings::LiveSettings;
 
@@ -362,6 +363,8 @@ struct Context {
     client_id: Option<bytes::Bytes>,
     /// The listener the client came through.
     listener: ListenerId,
+    /// Told whose partitions the request is about.
+    traffic: Traffic,
 }
 
 impl Context {

@@ -232,15 +232,18 @@ fn append_all<I: Io>(
             };
             sources.push(match order {
                 Err(refusal) => Source::Here(Outcome::Refused(refusal.into_response(index))),
-                Ok(order) => match broker.owner(order.key) {
-                    owner if owner == broker.router().me() => Source::Here(append(broker, order)),
-                    owner => {
+                Ok(order) => {
+                    let owner = broker.owner(order.key);
+                    context.traffic.add(owner, order.batch.len());
+                    if owner == broker.router().me() {
+                        Source::Here(append(broker, order))
+                    } else {
                         if let Some(orders) = elsewhere.orders.get_mut(owner) {
                             orders.push(order);
                         }
                         Source::There(owner)
                     }
-                },
+                }
             });
         }
         let named = TopicProduceResponse {

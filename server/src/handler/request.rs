@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
 
+use crate::runtime::traffic::Traffic;
+
 /// One of the broker's listeners, by its place in [`Settings::listeners`](super::Settings).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ListenerId(pub usize);
@@ -36,6 +38,8 @@ pub struct Request {
     pub rest: Bytes,
     /// The other end of the connection.
     pub peer: Peer,
+    /// Told whose partitions it is about.
+    pub traffic: Traffic,
 }
 
 /// Why a frame's header could not be read. The connection is closed: without a header there is nobody to answer.
@@ -74,7 +78,15 @@ impl Request {
                 Some(frame.split_to(length))
             }
         };
-        Ok(Self { api_key, version, correlation_id, client_id, rest: frame, peer })
+        Ok(Self {
+            api_key,
+            version,
+            correlation_id,
+            client_id,
+            rest: frame,
+            peer,
+            traffic: Traffic::default(),
+        })
     }
 }
 

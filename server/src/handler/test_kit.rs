@@ -106,6 +106,7 @@ impl Kit {
                 client_id: None,
                 rest: writer.finish().into_bytes(),
                 peer: peer(),
+                traffic: crate::runtime::traffic::Traffic::default(),
             })
             .await;
         let parts = match response {

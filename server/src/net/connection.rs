@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,9 +22,11 @@ use glommio::io::PollState;
 use ringmain_storage::io::Io;
 
 use super::framing::Framing;
+use super::handover;
 use super::room::Account;
 use super::{Net, Open};
 use crate::handler::{Part, Request, Response};
+use crate::runtime::traffic::Traffic;
 
 /// Bytes taken from one connection before the shard's other tasks get a turn.
 const TURN_BYTES: usize = 1 << 20;
@@ -60,6 +62,8 @@ enum End {
     Refused(String),
     /// The socket failed.
     Broken(io::Error),
+    /// It goes on elsewhere.
+    Moves(usize, TcpStream),
 }
 
 impl From<io::Error> for End {
@@ -80,8 +84,13 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
         in_flight: VecDeque::new(),
         reading: true,
         refused: None,
+        traffic: Traffic::default(),
     };
     match connection.serve().await {
+        End::Moves(shard, stream) => {
+            drop(connection);
+            return net.move_to(shard, stream, open.peer.address);
+        }
         End::Finished => {}
         End::Refused(why) => net.log.connection_closed(net.io.now(), open.peer.address, &why),
         End::Broken(error) => tracing::debug!(peer = %open.peer.address, "connection broke: {error}"),
@@ -104,6 +113,7 @@ struct Connection<'a, I: Io> {
     reading: bool,
     /// Why we close once all before it is answered.
     refused: Option<String>,
+    traffic: Traffic,
 }
 
 enum Woken {
@@ -136,10 +146,23 @@ impl<I: Io> Connection<'_, I> {
                 Ok(Woken::Answer) => self.send_ready().await,
                 Err(error) => Err(error.into()),
             };
-            if let Err(end) = step {
+            if let Err(end) = step.and_then(|()| self.stay()) {
                 return end;
             }
         }
+    }
+
+    /// Ends here if it should go on elsewhere, which it can only between two requests.
+    fn stay(&self) -> Result<(), End> {
+        let between = self.in_flight.is_empty()
+            && self.arrived.is_empty()
+            && self.framing.unfinished_bytes() == 0
+            && self.reading
+            && !self.open.is_ending();
+        let Some(shard) = between.then(|| self.traffic.better_than(self.net.peers.me())).flatten() else {
+            return Ok(());
+        };
+        Err(End::Moves(shard, handover::duplicate(&self.open.socket)?))
     }
 
     /// Ready when the oldest request has its answer, a further one can be started, or more can be read. Answers go
@@ -232,16 +255,19 @@ impl<I: Io> Connection<'_, I> {
         if turn >= TURN_BYTES {
             glommio::executor().yield_now().await;
         }
+        // What was just started may have filled another shard's mailbox: read no more until it has room.
+        self.net.broker.router().room().await;
         Ok(())
     }
 
     /// Hands a request to the broker and lets it run up to its first wait.
     fn start(&mut self, frame: Bytes) {
         let request_bytes = 4 + frame.len();
-        let request = match Request::parse(frame, self.open.peer) {
+        let mut request = match Request::parse(frame, self.open.peer) {
             Ok(request) => request,
             Err(error) => return self.refuse(error.to_string()),
         };
+        request.traffic = self.traffic.clone();
         let broker = Rc::clone(&self.net.broker);
         let mut future: Pin<Box<dyn Future<Output = Response>>> =
             Box::pin(async move { broker.handle(request).await });

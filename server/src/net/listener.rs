@@ -10,6 +10,7 @@ use futures::future::{Either, select};
 use glommio::io::PollableFd;
 use ringmain_storage::io::Io;
 
+use super::handover::Arrival;
 use super::{Net, Open, connection, socket::Socket};
 use crate::handler::Peer;
 
@@ -97,7 +98,7 @@ pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
         }
         for _ in 0..ACCEPTS_A_TURN {
             match listener.get_ref().accept() {
-                Ok((stream, peer)) => admit(&net, stream, peer),
+                Ok((stream, peer)) => net.place(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if is_exhausted(&error) => {
                     tracing::warn!("no descriptor is left for a new connection ({error}); raise `ulimit -n`");
@@ -112,27 +113,33 @@ pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
     }
 }
 
-fn admit<I: Io>(net: &Rc<Net<I>>, stream: std::net::TcpStream, peer: SocketAddr) {
-    if net.connection_count() >= net.limits.connections_max {
-        net.log.connection_closed(net.io.now(), peer, "max.connections is reached");
-        return;
-    }
+/// Serves a connection on this shard, which counts it already.
+pub(super) fn admit<I: Io>(
+    net: &Rc<Net<I>>,
+    stream: std::net::TcpStream,
+    (peer, arrival): (SocketAddr, Arrival),
+) {
     let listener = stream.local_addr().map(|local| net.broker.listener_at(local)).unwrap_or_default();
     let socket = match Socket::new(stream) {
-        Ok(socket) => socket,
+        Ok(socket) if !net.draining.get() => socket,
+        Ok(_) => return net.peers.left(),
         Err(error) => {
             tracing::debug!(%peer, "a connection broke before it began: {error}");
-            return;
+            return net.peers.left();
         }
     };
     let id = net.next_id.get();
     net.next_id.set(id.wrapping_add(1));
     let open = Rc::new(Open::new(id, socket, Peer { address: peer, listener }, net.io.now()));
+    if arrival == Arrival::Moved {
+        open.asked_before();
+    }
     net.open.borrow_mut().insert(id, Rc::clone(&open));
     let net_of_task = Rc::clone(net);
     net.io.spawn(async move {
         connection::run(&net_of_task, &open).await;
         net_of_task.open.borrow_mut().remove(&id);
+        net_of_task.peers.left();
         net_of_task.gone.notify(usize::MAX);
     });
 }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod framing;
+pub mod handover;
 mod listener;
 mod open;
 mod room;
@@ -23,6 +24,7 @@ use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
 use crate::runtime::pulse::Pulse;
+use handover::Peers;
 pub use listener::{BindError, BindOptions, bind};
 use open::Open;
 use room::Room;
@@ -65,12 +67,24 @@ impl NetLimits {
     }
 }
 
+/// What a shard's connections are given.
+#[derive(Debug)]
+pub struct NetParts<I: Io> {
+    /// Their limits.
+    pub limits: NetLimits,
+    /// Told of all work.
+    pub pulse: Pulse,
+    /// The other shards.
+    pub peers: Peers<Net<I>>,
+}
+
 /// All connections of one shard.
 pub struct Net<I: Io> {
     io: I,
     broker: Rc<Broker<I>>,
     limits: NetLimits,
     pulse: Pulse,
+    peers: Peers<Self>,
     receive: RefCell<Box<[u8]>>,
     received: Rc<Room>,
     unsent: Rc<Room>,
@@ -90,7 +104,8 @@ impl<I: Io> std::fmt::Debug for Net<I> {
 
 impl<I: Io> Net<I> {
     /// Starts with no listener and no connection; one background task looks over them.
-    pub fn start(io: I, broker: Rc<Broker<I>>, (limits, pulse): (NetLimits, Pulse)) -> Rc<Self> {
+    pub fn start(io: I, broker: Rc<Broker<I>>, parts: NetParts<I>) -> Rc<Self> {
+        let NetParts { limits, pulse, peers } = parts;
         let clock = io.clone();
         let net = Rc::new(Self {
             io,
@@ -99,6 +114,7 @@ impl<I: Io> Net<I> {
             received: Room::new(limits.received_bytes_max),
             unsent: Room::new(limits.unsent_bytes_max),
             pulse,
+            peers,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
             open: RefCell::default(),
             next_id: Cell::new(0),

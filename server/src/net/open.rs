@@ -49,6 +49,11 @@ impl Open {
         }
     }
 
+    /// It asked before, on another shard.
+    pub(super) fn asked_before(&self) {
+        self.has_asked.set(true);
+    }
+
     /// Bytes moved.
     pub(super) fn moved(&self, now: Duration) {
         self.last_moved.set(now);

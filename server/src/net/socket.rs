@@ -31,6 +31,11 @@ impl Socket {
         Ok(Self { inner: Rc::new(PollableFd::new(stream).map_err(io::Error::other)?) })
     }
 
+    /// The socket itself.
+    pub(super) fn stream(&self) -> &TcpStream {
+        self.inner.get_ref()
+    }
+
     /// Ends one or both directions; a second time is no error.
     pub(super) fn shutdown(&self, how: Shutdown) {
         // It fails only when the peer has gone already, which is what was wanted.

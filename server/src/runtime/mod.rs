@@ -6,3 +6,4 @@ pub mod logging;
 pub mod pulse;
 pub mod router;
 pub mod signals;
+pub mod traffic;

@@ -1,0 +1,97 @@
+//! Connections between shards: a new one is given to the shard with the fewest, and one that uses another shard's
+//! partitions most moves there, between two requests.
+//!
+//! What travels is the socket itself, in an owner that closes it wherever it is dropped.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ringmain_storage::io::Io;
+
+use super::{Net, listener};
+use crate::runtime::router::Router;
+
+/// The other shards, as connections see them.
+#[derive(Debug)]
+pub struct Peers<C> {
+    router: Router<C>,
+    /// Connections on each shard, and on their way to it.
+    counts: Arc<[AtomicUsize]>,
+}
+
+impl<C: 'static> Peers<C> {
+    /// The way to the other shards; `counts` is shared by all and begins with zeros.
+    pub fn new(router: Router<C>, counts: Arc<[AtomicUsize]>) -> Self {
+        Self { router, counts }
+    }
+
+    /// This shard.
+    pub(super) fn me(&self) -> usize {
+        self.router.me()
+    }
+
+    /// Connections of all shards.
+    pub(super) fn connection_count(&self) -> usize {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    fn least_loaded(&self) -> usize {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.enumerate().min_by_key(|(_, count)| *count).map_or(self.me(), |(shard, _)| shard)
+    }
+
+    fn count(&self, shard: usize) -> Option<&AtomicUsize> {
+        self.counts.get(shard)
+    }
+
+    /// A connection of this shard has ended or gone.
+    pub(super) fn left(&self) {
+        self.count(self.me()).map(|count| count.fetch_sub(1, Ordering::Relaxed));
+    }
+}
+
+/// What a connection is when it comes to a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrival {
+    /// It was just accepted.
+    New,
+    /// It was served elsewhere before.
+    Moved,
+}
+
+impl<I: Io> Net<I> {
+    /// Gives an accepted connection to the shard with the fewest.
+    pub(super) fn place(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        if self.peers.connection_count() >= self.limits.connections_max {
+            self.log.connection_closed(self.io.now(), peer, "max.connections is reached");
+            return;
+        }
+        self.give(self.peers.least_loaded(), stream, (peer, Arrival::New));
+    }
+
+    /// Gives a connection to another shard. It must be between two requests, with nothing received.
+    pub(super) fn move_to(self: &Rc<Self>, shard: usize, stream: TcpStream, peer: SocketAddr) {
+        tracing::debug!(%peer, "the connection moves to shard {shard}, which has most of its traffic");
+        self.give(shard, stream, (peer, Arrival::Moved));
+    }
+
+    fn give(self: &Rc<Self>, shard: usize, stream: TcpStream, (peer, arrival): (SocketAddr, Arrival)) {
+        self.peers.count(shard).map(|count| count.fetch_add(1, Ordering::Relaxed));
+        if shard == self.peers.me() {
+            listener::admit(self, stream, (peer, arrival));
+            return;
+        }
+        // A shard that has ended drops the stream, which closes it.
+        drop(self.peers.router.send(shard, async move |net: Rc<Self>| {
+            listener::admit(&net, stream, (peer, arrival));
+        }));
+    }
+}
+
+/// A second descriptor of the same socket, for another shard.
+pub(super) fn duplicate(socket: &super::socket::Socket) -> io::Result<TcpStream> {
+    socket.stream().try_clone()
+}
