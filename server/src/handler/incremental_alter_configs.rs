@@ -152,6 +152,8 @@ mod tests {
                 (BROKER, "log.retention.ms", "x"),
                 (ALL, "compression.type", "zip"),
                 (BROKER, "process.roles", "broker"),
+                (BROKER, "controller.quorum.voters", "1@localhost:9093"),
+                (BROKER, "ssl.keystore.location", "/key"),
                 ((4, "2"), "log.retention.ms", "1"),
                 ((4, "x"), "log.retention.ms", "1"),
                 ((8, "1"), "root", "INFO"),
@@ -169,7 +171,9 @@ mod tests {
                 0,
                 "kept for whose it is"
             );
-            assert_eq!(change(&kit, BROKER, "num.io.threads", 0, Some("3")).await, 0);
+            for key in ["num.io.threads", "log.cleaner.threads", "leader.replication.throttled.rate"] {
+                assert_eq!(change(&kit, BROKER, key, 0, Some("3")).await, 0, "{key}");
+            }
             assert_eq!(change(&kit, BROKER, "num.partitions", 1, None).await, 0, "nothing to delete");
         });
     }
