@@ -33,6 +33,9 @@ public final class Differential {
         List<Side> sides = List.of(new Side("Apache", arguments[0], codec), new Side("ringmain", arguments[1], codec));
         Report report = new Report(new Allowed(Path.of(arguments[2])), verbose);
         boolean alike = settings(sides);
+        for (Side side : sides) {
+            awaitProducerIds(side);
+        }
         Set<Short> served = served(sides.get(1));
         List<Path> files;
         try (Stream<Path> found = Files.list(Path.of(arguments[3]))) {
@@ -47,6 +50,20 @@ public final class Differential {
             }
         }
         System.exit(report.finish(allVersions && names.isEmpty()) && alike ? 0 : 1);
+    }
+
+    /** Waits until a broker has producer ids to give: Apache has none at first. */
+    private static void awaitProducerIds(Side side) throws Exception {
+        JsonNode body = Codec.RELAXED.readTree("{transactionalId: null, transactionTimeoutMs: 60000}");
+        ApiKeys key = ApiKeys.INIT_PRODUCER_ID;
+        for (int left = 1000; left > 0; left--) {
+            JsonNode answer = side.receive(side.send(key, key.latestVersion(false), "differential", body));
+            if (answer.path("errorCode").asInt(-1) == 0) {
+                return;
+            }
+            Thread.sleep(10);
+        }
+        throw new IllegalStateException(side.name + " gives no producer id");
     }
 
     /** The APIs a broker says it has. */
