@@ -101,6 +101,6 @@ final class Normal {
             default: break;
         }
         String time = value.isIntegralNumber() ? Clock.told(value.asLong()) : null;
-        return time != null ? time : value.asText();
+        return time != null ? time : side.withoutPorts(value.asText());
     }
 }

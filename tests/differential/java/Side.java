@@ -117,6 +117,11 @@ final class Side {
         return producers.computeIfAbsent(id, unknown -> "producer " + producers.size());
     }
 
+    /** A text in which the broker's ports, its own and its controller's, are words. */
+    String withoutPorts(String text) {
+        return text.replace(":" + port, ":port").replace(":" + (port + 1), ":controller");
+    }
+
     boolean isOwnHost(String text) {
         return text.equals(host);
     }
