@@ -19,6 +19,7 @@ use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
 use crate::net::NetLimits;
 use crate::net::handover::Peers;
+use crate::runtime::host;
 use crate::runtime::router::routers;
 use crate::shard::{self, Outcome, ShardConfig, ShardHandle, ShardParts, Step};
 
@@ -152,17 +153,21 @@ fn ended() -> String {
     "a shard ended before it was done; the log above says why".to_owned()
 }
 
-/// The stores of one shard: the memory is shared evenly.
+/// The stores of one shard: memory and descriptors are shared evenly.
 fn stores(config: &ShardsConfig, index: usize) -> Vec<StoreConfig> {
     let slot = ShardSlot {
         index: u32::try_from(index).unwrap_or(u32::MAX),
         count: u32::try_from(config.count).unwrap_or(u32::MAX),
     };
     let share = config.count * config.log_dirs.len();
+    // A segment that is read has two descriptors: so half of all are left to connections.
+    let open_segments = usize::try_from(host::descriptors() / 4).unwrap_or(usize::MAX).max(share);
     let of = |log_dir: &PathBuf| StoreConfig {
         log_dir: log_dir.clone(),
         slot,
         tail_cache_bytes: config.store.tail_cache_bytes / share,
+        open_segments_max: open_segments / share,
+        index_bytes_max: config.store.index_bytes_max / share,
         ..config.store.clone()
     };
     config.log_dirs.iter().map(of).collect()

@@ -31,10 +31,11 @@ pub struct StoreConfig {
     pub carry_bytes_max: u64,
     /// How often small pending bytes are carried before they are written after all.
     pub carry_laps_max: u32,
-    /// Segments that hold an open file (two descriptors while they are read) or a sealed segment's index (at most a
-    /// half percent of its bytes). Past it the one unused for longest lets go. The default leaves half of the usual 1,024
-    /// descriptors to connections.
+    /// Segments that have an open file (two descriptors while they are read) or a sealed segment's index. Past it the one
+    /// unused for longest lets go. The default leaves half of the usual 1,024 descriptors to connections.
     pub open_segments_max: usize,
+    /// Memory of sealed segments' indexes. One of a 1 GiB segment of small batches takes 6 MiB.
+    pub index_bytes_max: usize,
     /// How often every log is looked at for segments that retention allows to remove.
     pub retention_check_interval: Duration,
     /// How long the journal is idle before an empty frame vouches for the last group.
@@ -56,6 +57,7 @@ impl StoreConfig {
             carry_bytes_max: 16 << 10,
             carry_laps_max: 4,
             open_segments_max: 256,
+            index_bytes_max: 64 << 20,
             retention_check_interval: Duration::from_mins(5),
             vouch_after: Duration::from_millis(100),
         }

@@ -68,6 +68,11 @@ fn raised(resource: Resource) -> u64 {
     if soft < hard && setrlimit(resource, hard, hard).is_ok() { hard } else { soft }
 }
 
+/// How many descriptors may be open.
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
 fn check_locked_memory(bytes: u64) -> Result<(), String> {
     if bytes < LOCKED_BYTES_MIN {
         return Err(format!(

@@ -53,11 +53,13 @@ impl<I: Io> Log<I> {
                 tracing::warn!("the next start rebuilds it again: {error}");
             }
             segment.largest.set(index.largest());
-            segment.hold();
         }
         // No wait since the last look at the size of a segment that may grow: nothing was appended that this lacks.
         *segment.index.borrow_mut() = index;
         segment.index_from.set(0);
+        if segment.sealed.get() {
+            segment.hold();
+        }
         segment.first_timestamp.set(segment.first_timestamp.get().or(first));
         Ok(())
     }

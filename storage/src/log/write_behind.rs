@@ -111,6 +111,7 @@ impl<I: Io> Log<I> {
             segment.largest.set(index.largest());
             index.files()
         };
+        segment.hold();
         match self.write_index_files(segment, files).await {
             Err(error) if is_no_space(&error) => {
                 tracing::warn!("it is rebuilt when needed: {error}");

@@ -95,7 +95,7 @@ impl<I: Io> LogManager<I> {
         let failure = Rc::new(Failure::default());
         let (for_journal, failing) = (config.clone(), Rc::clone(&failure));
         let journal = Journal::create(io.clone(), journal_dir, for_journal, survey.epoch, failing).await?;
-        let open_segments_max = config.open_segments_max;
+        let open_files = Rc::new(OpenFiles::new(config.open_segments_max, config.index_bytes_max));
         let shared = Rc::new(Shared {
             io,
             cache: TailCache::new(config.tail_cache_bytes),
@@ -106,7 +106,7 @@ impl<I: Io> LogManager<I> {
             room: Event::new(),
             due: RefCell::default(),
             due_event: Event::new(),
-            open_files: Rc::new(OpenFiles::new(open_segments_max)),
+            open_files,
             space: Space::default(),
             chunks: RefCell::default(),
             stopping: Cell::new(false),

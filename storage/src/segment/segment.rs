@@ -86,6 +86,8 @@ pub struct Segment<I: Io> {
     pub largest: Cell<Option<(TimestampMs, Offset)>>,
     myself: Weak<Self>,
     open_files: Rc<OpenFiles<I>>,
+    /// What `open_files` counts for its index.
+    index_charge: Cell<usize>,
     /// Whether it stands in `open_files`.
     holding: Cell<bool>,
     /// Whether it was used since `open_files` last looked.
@@ -119,6 +121,7 @@ impl<I: Io> Segment<I> {
             open_files,
             snapshot: RefCell::default(),
             largest: Cell::new(None),
+            index_charge: Cell::new(0),
             holding: Cell::new(false),
             used: Cell::new(false),
             io,
@@ -152,6 +155,15 @@ impl<I: Io> Segment<I> {
         if !self.holding.replace(true) {
             self.open_files.enter(Weak::clone(&self.myself));
         }
+        self.charge_index();
+        self.open_files.trim(&self.myself);
+    }
+
+    /// Tells the budget what the index of a sealed segment takes.
+    fn charge_index(&self) {
+        let counts = self.sealed.get() && self.index_from.get() == 0;
+        let bytes = if counts { self.index.borrow().memory_bytes() } else { 0 };
+        self.open_files.index_changed(self.index_charge.replace(bytes), bytes);
     }
 
     /// Gives up its file and, if it is sealed, its index; both come back on use. False if it is in use.
@@ -173,6 +185,7 @@ impl<I: Io> Segment<I> {
         let empty = self.index.borrow().emptied();
         *self.index.borrow_mut() = empty;
         self.index_from.set(self.size.get());
+        self.charge_index();
     }
 
     /// Says that a file of `size` bytes exists, all of it synced: opened at a start.
@@ -306,6 +319,12 @@ impl<I: Io> Segment<I> {
         let bytes = Bytes::from_owner(Owned(buffer));
         let end = bytes.len().min(to_usize(to - at));
         Ok(bytes.slice(to_usize(from - at).min(end)..end))
+    }
+}
+
+impl<I: Io> Drop for Segment<I> {
+    fn drop(&mut self) {
+        self.open_files.index_changed(self.index_charge.get(), 0);
     }
 }
 

@@ -76,6 +76,11 @@ impl SparseIndex {
         [self.offsets.write(), self.times.write()]
     }
 
+    /// Bytes it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.offsets.count().saturating_mul(8).saturating_add(self.times.count().saturating_mul(16))
+    }
+
     /// The offset index.
     pub fn offsets(&self) -> &OffsetIndex {
         &self.offsets

@@ -28,6 +28,7 @@ async fn open(dir: &Path, tail_cache_bytes: usize) -> Store {
         journal_file_bytes: 1 << 20,
         group_bytes_max: 128 << 10,
         open_segments_max: 3,
+        index_bytes_max: 300,
         tail_cache_bytes,
         ..StoreConfig::new(dir)
     };
