@@ -164,6 +164,11 @@ final class Script {
                 if (Integer.parseInt(variables.get("v")) >= Integer.parseInt(since[0])) statement(since[1]);
                 break;
             }
+            case "unanswered":
+                sides.forEach(side -> side.setPatience(Side.IMPATIENCE_MS));
+                statement(rest);
+                sides.forEach(side -> side.setPatience(Side.PATIENCE_MS));
+                break;
             case "topic": createTopic(rest.split(" ")); break;
             case "settle": settle(rest.split(" ")); break;
             case "gone": waitFor("Metadata", "{topics: [{name: '" + rest + "'}], allowAutoTopicCreation: false}",

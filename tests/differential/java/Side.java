@@ -14,7 +14,10 @@ import org.apache.kafka.common.protocol.ApiKeys;
 
 /** One of the two brokers: a connection to it, and what it has told so far that the other calls otherwise. */
 final class Side {
-    private static final int ANSWER_MS_MAX = 5_000;
+    /** Apache on a busy machine takes seconds for some requests. */
+    static final int PATIENCE_MS = 30_000;
+    /** Where no answer is expected. */
+    static final int IMPATIENCE_MS = 3_000;
 
     final String name;
     private final String host;
@@ -27,6 +30,7 @@ final class Side {
     private Socket socket;
     private String ended = "closed";
     private int correlationId;
+    private int patienceMs = PATIENCE_MS;
 
     Side(String name, String address, Codec codec) {
         this.name = name;
@@ -85,6 +89,7 @@ final class Side {
     /** The next frame, as bytes; null if the broker closed the connection or said nothing for too long. */
     byte[] read() throws IOException {
         try {
+            socket.setSoTimeout(patienceMs);
             DataInputStream in = new DataInputStream(socket.getInputStream());
             byte[] frame = new byte[in.readInt()];
             in.readFully(frame);
@@ -96,6 +101,11 @@ final class Side {
             ended = "silence";
             return null;
         }
+    }
+
+    /** How long answers are waited for from now on. */
+    void setPatience(int milliseconds) {
+        patienceMs = milliseconds;
     }
 
     void disconnect() throws IOException {
@@ -136,7 +146,6 @@ final class Side {
         if (socket == null) {
             socket = new Socket(host, port);
             socket.setTcpNoDelay(true);
-            socket.setSoTimeout(ANSWER_MS_MAX);
         }
     }
 
