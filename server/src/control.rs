@@ -11,6 +11,7 @@ mod tests;
 
 pub use client::ControllerClient;
 
+use crate::admin::{self, Admin};
 use crate::metadata::batch::WriteError;
 use crate::metadata::delta::ReplayError;
 use crate::metadata::directory::DirectoryError;
@@ -119,19 +120,31 @@ impl Drop for ControlHandle {
 
 /// Starts the control plane: opens or formats the directories, recovers, begins a new epoch, registers this
 /// broker, publishes the first image, then starts the thread. Blocks until that is done.
-#[expect(clippy::needless_pass_by_value, reason = "whoever starts it is done with its configuration")]
 pub fn start(config: ControlConfig) -> Result<ControlHandle, StartError> {
+    start_with(config, None)
+}
+
+/// The same, with the admin listener on the same thread.
+#[expect(clippy::needless_pass_by_value, reason = "whoever starts it is done with its configuration")]
+pub fn start_with(config: ControlConfig, admin: Option<Admin>) -> Result<ControlHandle, StartError> {
     let started = startup::start(&config, now_ms())?;
     let store = Arc::new(MetadataStore::new(Arc::clone(&started.image)));
     let (requests, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (update, updates) = mpsc::channel(0);
     let (stop, stopped) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let service =
         service::Service::new(&config, started.log, started.image, started.control, Arc::clone(&store));
-    let thread = std::thread::Builder::new()
-        .name("control".to_string())
-        .spawn(move || runtime.block_on(service.run(waiting, update, stopped)))?;
+    let thread = std::thread::Builder::new().name("control".to_string()).spawn(move || {
+        if let Some(admin) = admin {
+            runtime.spawn(async {
+                if let Err(error) = admin::serve(admin).await {
+                    tracing::error!("the admin listener ended: {error}");
+                }
+            });
+        }
+        runtime.block_on(service.run(waiting, update, stopped));
+    })?;
     Ok(ControlHandle {
         store,
         controller: ControllerClient { requests },

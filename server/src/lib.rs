@@ -19,4 +19,7 @@ pub mod partition;
 pub mod control;
 pub mod metadata;
 
+pub mod admin;
+pub mod counters;
+
 pub mod cli;

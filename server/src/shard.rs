@@ -23,6 +23,7 @@ use ringmain_storage::manager::stopping::{StoppedLogs, finish_stop};
 use ringmain_storage::manager::{LogManager, RecoveryReport};
 
 use crate::control::ControllerClient;
+use crate::counters::ShardCounters;
 use crate::handler::{Broker, BrokerParts, Settings};
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
@@ -80,6 +81,8 @@ pub struct ShardParts {
     pub metadata: Arc<MetadataStore>,
     /// Who changes them.
     pub controller: ControllerClient,
+    /// What it counts.
+    pub counters: Arc<ShardCounters>,
 }
 
 /// What came of a step; the text says what went wrong.
@@ -221,7 +224,8 @@ async fn open(
     surveys: &[Survey],
     (parts, pulse): (ShardParts, Pulse),
 ) -> Result<(Serving, Vec<RecoveryReport>), String> {
-    let ShardParts { router, inbox, peers, net_inbox, limits, settings, metadata, controller } = parts;
+    let ShardParts { router, inbox, peers, net_inbox, limits, settings, metadata, controller, counters } =
+        parts;
     let opening = stores
         .iter()
         .zip(surveys)
@@ -229,7 +233,8 @@ async fn open(
     let opened = try_join_all(opening).await.map_err(|error| error.to_string())?;
     let (managers, reports) = opened.into_iter().unzip();
     let (stores, store) = (Stores::new(managers), metadata);
-    let broker = Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings });
+    let broker =
+        Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings, counters });
     let spawner = io.clone();
     io.spawn(inbox.serve((Rc::clone(&broker), pulse.clone()), move |work| spawner.spawn(work)));
     let net = NetParts { limits, pulse: pulse.clone(), peers };

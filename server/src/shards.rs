@@ -14,6 +14,7 @@ use ringmain_storage::manager::stopping::StoppedLogs;
 use ringmain_storage::types::ShardSlot;
 
 use crate::control::ControllerClient;
+use crate::counters::ShardCounters;
 use crate::handler::Settings;
 use crate::metadata::request::ImageUpdate;
 use crate::metadata::store::MetadataStore;
@@ -26,8 +27,8 @@ use crate::shard::{self, Outcome, ShardConfig, ShardHandle, ShardParts, Step};
 /// What all shards have in common.
 #[derive(Debug)]
 pub struct ShardsConfig {
-    /// How many, at least one.
-    pub count: usize,
+    /// What each counts: one a shard, at least one.
+    pub counters: Vec<Arc<ShardCounters>>,
     /// Log directories.
     pub log_dirs: Vec<PathBuf>,
     /// Limits of all stores together; they share its memory.
@@ -55,9 +56,10 @@ impl Shards {
     pub fn open(config: &ShardsConfig) -> Result<(Self, Vec<RecoveryReport>), String> {
         let cpus = allowed_cpus();
         let mut shards = Self { log_dirs: config.log_dirs.clone(), running: Vec::new() };
-        let counts: Arc<[AtomicUsize]> = (0..config.count).map(|_| AtomicUsize::new(0)).collect();
-        let ends = routers(config.count).into_iter().zip(routers(config.count));
-        for (index, ((router, inbox), (net_router, net_inbox))) in ends.enumerate() {
+        let count = config.counters.len();
+        let counts: Arc<[AtomicUsize]> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        let ends = routers(count).into_iter().zip(routers(count)).zip(&config.counters);
+        for (index, (((router, inbox), (net_router, net_inbox)), counters)) in ends.enumerate() {
             let (steps, received) = mpsc::unbounded();
             let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
             let parts = ShardParts {
@@ -65,10 +67,11 @@ impl Shards {
                 inbox,
                 peers: Peers::new(net_router, Arc::clone(&counts)),
                 net_inbox,
-                limits: config.net.of_shard(config.count),
+                limits: config.net.of_shard(count),
                 settings: config.settings.clone(),
                 metadata: Arc::clone(&config.metadata),
                 controller: config.controller.clone(),
+                counters: Arc::clone(counters),
             };
             let config = ShardConfig { stores: stores(config, index), parts, steps: received };
             shards.running.push((steps, shard::start(cpu, config)?));
@@ -157,14 +160,15 @@ fn ended() -> String {
 fn stores(config: &ShardsConfig, index: usize) -> Vec<StoreConfig> {
     let slot = ShardSlot {
         index: u32::try_from(index).unwrap_or(u32::MAX),
-        count: u32::try_from(config.count).unwrap_or(u32::MAX),
+        count: u32::try_from(config.counters.len()).unwrap_or(u32::MAX),
     };
-    let share = config.count * config.log_dirs.len();
+    let share = config.counters.len() * config.log_dirs.len();
     // A segment that is read has two descriptors: so half of all are left to connections.
     let open_segments = usize::try_from(host::descriptors() / 4).unwrap_or(usize::MAX).max(share);
     let of = |log_dir: &PathBuf| StoreConfig {
         log_dir: log_dir.clone(),
         slot,
+        counters: config.counters.get(index).map(|shard| Arc::clone(&shard.store)).unwrap_or_default(),
         tail_cache_bytes: config.store.tail_cache_bytes / share,
         open_segments_max: open_segments / share,
         index_bytes_max: config.store.index_bytes_max / share,

@@ -4,9 +4,12 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::admin::{Admin, AdminParts, Readiness};
 use crate::config::{BrokerConfig, Resolved, Sources, table};
 use crate::control::{self, ControlConfig};
+use crate::counters::ShardCounters;
 use crate::handler::Settings;
 use crate::listening::Listening;
 use crate::runtime::{host, lock, logging, signals::StopSignals};
@@ -44,7 +47,7 @@ fn configure(file: Option<&Path>, set: Vec<String>) -> Result<(BrokerConfig, Vec
 
 fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     let (config, warnings) = configure(file, set)?;
-    logging::start(&config.log_filter)?;
+    let log = logging::start(&config.log_filter)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -57,7 +60,12 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     let mut advice = Vec::new();
     host::check(&config.log_dirs, &mut advice)?;
     let mut listening = Listening::open(&config)?;
-    let mut control = control::start(ControlConfig {
+    let shard_count = config.shards.unwrap_or_else(shard_count_default);
+    let counters: Vec<Arc<ShardCounters>> = (0..shard_count).map(|_| Arc::default()).collect();
+    let readiness = Readiness::default();
+    let parts = AdminParts { counters: &counters, readiness: &readiness, log };
+    let admin = Admin::open(&config, parts, &mut advice)?;
+    let control_config = ControlConfig {
         log_dirs: config.log_dirs.clone(),
         node_id: config.node_id,
         listeners: listening.endpoints.clone(),
@@ -65,22 +73,23 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
         snapshot_log_bytes: config.metadata_snapshot_log_bytes,
-    })
-    .map_err(|error| error.to_string())?;
+    };
+    let mut control = control::start_with(control_config, admin).map_err(|error| error.to_string())?;
 
     let (shards, reports) = Shards::open(&ShardsConfig {
-        count: config.shards.unwrap_or_else(shard_count_default),
+        counters,
         log_dirs: config.log_dirs.clone(),
         store: config.store.clone(),
-        net: config.net,
+        net: config.net.clone(),
         settings: settings(&config, &listening),
-        metadata: std::sync::Arc::clone(&control.store),
+        metadata: Arc::clone(&control.store),
         controller: control.controller.clone(),
     })?;
     for report in reports {
         tracing::debug!("{report:?}");
     }
     shards.serve(std::mem::take(&mut listening.sockets), control.take_updates())?;
+    readiness.set(true);
     banner(&config, &listening, &advice);
     let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
     tracing::info!("{signal}: stopping; a second signal ends at once");
@@ -89,6 +98,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         let _ = signals.wait();
         std::process::exit(1);
     });
+    readiness.set(false);
     let ended = shards.stop();
     control.stop();
     ended?;

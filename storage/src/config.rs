@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::counters::SharedCounters;
 pub use crate::record::batch::TimestampType;
 use crate::types::ShardSlot;
 
@@ -38,6 +39,8 @@ pub struct StoreConfig {
     pub index_bytes_max: usize,
     /// How often every log is looked at for segments that retention allows to remove.
     pub retention_check_interval: Duration,
+    /// Where the store counts. The stores of one shard share them, those of another shard must not.
+    pub counters: SharedCounters,
     /// How long the journal is idle before an empty frame vouches for the last group.
     pub vouch_after: Duration,
 }
@@ -59,6 +62,7 @@ impl StoreConfig {
             open_segments_max: 256,
             index_bytes_max: 64 << 20,
             retention_check_interval: Duration::from_mins(5),
+            counters: SharedCounters::default(),
             vouch_after: Duration::from_millis(100),
         }
     }

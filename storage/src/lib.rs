@@ -6,6 +6,7 @@ mod background;
 pub mod cache;
 pub mod checkpoint;
 pub mod config;
+pub mod counters;
 pub mod error;
 pub mod io;
 pub mod journal;

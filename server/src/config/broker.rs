@@ -1,7 +1,9 @@
 //! The configuration as the broker uses it: typed, checked across keys.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmain_storage::config::StoreConfig;
@@ -22,6 +24,8 @@ pub struct BrokerConfig {
     pub cluster_id: Option<String>,
     /// Where to listen, and what clients are told.
     pub listeners: Listeners,
+    /// Where metrics and health are served, and whether somebody asked for that (`ringmain.admin.listener`).
+    pub admin: Option<(SocketAddr, bool)>,
     /// `socket.listen.backlog.size`.
     pub listen_backlog: i32,
     /// The data directories (`log.dirs`), at least one, none twice.
@@ -64,6 +68,7 @@ impl BrokerConfig {
     /// Makes it from values that passed one by one. `memory_bytes` is what the machine has.
     pub fn new(resolved: &Resolved, memory_bytes: u64) -> Result<Self, ConfigError> {
         node::check(resolved)?;
+        check_overrides(resolved)?;
         let listeners = Listeners::new(resolved)?;
         let mut notes = resolved.notes();
         notes.extend(listeners.notes.iter().cloned());
@@ -90,6 +95,7 @@ impl BrokerConfig {
             listeners,
             listen_backlog: i32::try_from(resolved.integer("socket.listen.backlog.size").unwrap_or(0))
                 .unwrap_or(i32::MAX),
+            admin: admin(resolved)?,
             notes,
             log_dirs,
             shards: resolved.integer("ringmain.shards").and_then(|shards| usize::try_from(shards).ok()),
@@ -129,12 +135,37 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
     NetLimits {
         request_bytes_max: count(resolved.integer("socket.request.max.bytes")),
         requests_in_flight_max: count(resolved.integer("ringmain.requests.in.flight.max")),
-        connections_max: count(resolved.integer("max.connections")),
+        admissions: Arc::default(),
         idle_max: ms("connections.max.idle.ms"),
         first_request_max: ms("ringmain.first.request.timeout.ms"),
         received_bytes_max: bytes("queued.max.request.bytes"),
         unsent_bytes_max: bytes("ringmain.unsent.response.max.bytes"),
     }
+}
+
+/// Refuses an override of `max.connections.per.ip` that would never hold.
+fn check_overrides(resolved: &Resolved) -> Result<(), ConfigError> {
+    const KEY: &str = "max.connections.per.ip.overrides";
+    for pair in resolved.list(KEY) {
+        let (host, count) = pair.rsplit_once(':').unwrap_or((pair, ""));
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() || count.trim().parse::<u32>().is_err() {
+            return Err(resolved.refuse(KEY, format!("{pair:?} is not of the form ADDRESS:COUNT")));
+        }
+    }
+    Ok(())
+}
+
+/// Where the admin listener is, and whether it was set.
+fn admin(resolved: &Resolved) -> Result<Option<(SocketAddr, bool)>, ConfigError> {
+    const KEY: &str = "ringmain.admin.listener";
+    let text = resolved.text(KEY).unwrap_or("off");
+    if text == "off" {
+        return Ok(None);
+    }
+    let address = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let address =
+        address.ok_or_else(|| resolved.refuse(KEY, "it is not of the form HOST:PORT, nor `off`"))?;
+    Ok(Some((address, resolved.is_set(KEY))))
 }
 
 /// The directories of `log.dirs`, at least one, none twice.
@@ -178,6 +209,17 @@ mod tests {
         assert_eq!(config.topic_defaults, TopicSettings::default());
         assert!(config.auto_create_topics);
         assert_eq!(config.store.tail_cache_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn the_admin_listener_may_be_moved_or_switched_off() {
+        assert_eq!(config(&[]).unwrap().admin, Some((SocketAddr::from(([127, 0, 0, 1], 9644)), false)));
+        let moved = config(&["ringmain.admin.listener=0.0.0.0:1"]).unwrap().admin;
+        assert_eq!(moved, Some((SocketAddr::from(([0, 0, 0, 0], 1)), true)));
+        assert_eq!(config(&["ringmain.admin.listener=off"]).unwrap().admin, None);
+        assert!(config(&["ringmain.admin.listener=9644"]).is_err());
+        assert!(config(&["max.connections.per.ip.overrides=127.0.0.1:5,[::1]:7"]).is_ok());
+        assert!(config(&["max.connections.per.ip.overrides=some.host:5"]).is_err());
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub const KEYS: &[Key] = &[
         "max.connections.per.ip.overrides",
         Kind::List,
         Some(""),
-        "HOST:COUNT, comma-separated: addresses or names with a limit of their own.",
+        "ADDRESS:COUNT, comma-separated: addresses with a limit of their own.",
     )
     .dynamic(),
     Key::new(
@@ -418,6 +418,13 @@ pub const KEYS: &[Key] = &[
          of the machine's, at most 1 GiB.",
     )
     .unit(Unit::Bytes),
+    Key::new(
+        "ringmain.admin.listener",
+        Kind::Text,
+        Some("127.0.0.1:9644"),
+        "HOST:PORT of metrics, health and log level over HTTP, or `off`. There is no authentication, so the default is \
+         this host alone. If nobody set it and the port is taken, the broker starts without it.",
+    ),
     Key::new(
         "ringmain.log.filter",
         Kind::Text,

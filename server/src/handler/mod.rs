@@ -52,6 +52,7 @@ use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey, ShardSl
 
 use crate::config::layers::Layers;
 use crate::control::ControllerClient;
+use crate::counters::ShardCounters;
 use crate::metadata::image::{ConfigResource, MetadataImage, TopicImage};
 use crate::metadata::request::{ImageChanges, ImageUpdate};
 use crate::metadata::store::MetadataStore;
@@ -112,6 +113,8 @@ pub struct BrokerParts<I: Io> {
     pub controller: ControllerClient,
     /// The configuration.
     pub settings: Settings,
+    /// What this shard counts.
+    pub counters: Arc<ShardCounters>,
 }
 
 /// The broker as one shard sees it. Lives on the shard's thread; connections share it by `Rc`.
@@ -276,6 +279,27 @@ impl<I: Io> Broker<I> {
                 partition.set_settings(Rc::clone(&settings));
             }
         }
+    }
+
+    /// What this shard counts.
+    pub fn counters(&self) -> &ShardCounters {
+        &self.parts.counters
+    }
+
+    /// How many partitions this shard leads.
+    pub fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// How much work of other shards waits for this one.
+    pub fn mailbox_depth(&self) -> usize {
+        let router = &self.parts.router;
+        router.depths().nth(router.me()).unwrap_or_default()
+    }
+
+    /// The text that holds now for one of the broker's keys, empty if there is none.
+    pub fn text(&self, name: &str) -> String {
+        self.layers(&self.image()).text(name).unwrap_or_default().to_owned()
     }
 
     /// The number that holds now for one of the broker's keys, dynamic ones included.

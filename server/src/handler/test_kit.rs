@@ -77,7 +77,15 @@ impl Kit {
         let stores = Stores::new(vec![manager]);
         let (router, _) = routers(1).remove(0);
         let (store, controller) = (control.store, control.controller);
-        let broker = Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings });
+        let broker = Broker::new(BrokerParts {
+            io: io.clone(),
+            stores,
+            router,
+            store,
+            controller,
+            settings,
+            counters: std::sync::Arc::default(),
+        });
         let mut updates = control.updates;
         let applied = Rc::clone(&broker);
         io.spawn(control.service);

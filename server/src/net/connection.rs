@@ -15,6 +15,7 @@ use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -40,6 +41,8 @@ const ANSWERS_AHEAD_BYTES: usize = 256 << 10;
 struct InFlight {
     /// What it took on the wire.
     request_bytes: usize,
+    api_key: i16,
+    began: Duration,
     state: State,
 }
 
@@ -89,10 +92,10 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
     match connection.serve().await {
         End::Moves(shard, stream) => {
             drop(connection);
-            return net.move_to(shard, stream, open.peer.address);
+            return net.move_to(shard, stream, open);
         }
         End::Finished => {}
-        End::Refused(why) => net.log.connection_closed(net.io.now(), open.peer.address, &why),
+        End::Refused(why) => net.refused(open.peer.address, &why),
         End::Broken(error) => tracing::debug!(peer = %open.peer.address, "connection broke: {error}"),
     }
     open.socket.shutdown(Shutdown::Both);
@@ -236,6 +239,7 @@ impl<I: Io> Connection<'_, I> {
                 }
                 turn += count;
                 self.received.add(count);
+                self.net.broker.counters().received_bytes.add_len(count);
                 let received = buffer.get(..count).unwrap_or_default();
                 if let Err(error) =
                     self.framing.push(received, self.net.limits.request_bytes_max, &mut frames)
@@ -269,6 +273,8 @@ impl<I: Io> Connection<'_, I> {
         };
         request.traffic = self.traffic.clone();
         let broker = Rc::clone(&self.net.broker);
+        let (api_key, began) = (request.api_key, self.open.last_moved());
+        broker.counters().requested(api_key);
         let mut future: Pin<Box<dyn Future<Output = Response>>> =
             Box::pin(async move { broker.handle(request).await });
         // The waker does nothing: the loop polls the oldest request again with its own before it waits.
@@ -281,7 +287,7 @@ impl<I: Io> Connection<'_, I> {
             }
             Poll::Pending => State::Waiting(future),
         };
-        self.in_flight.push_back(InFlight { request_bytes, state });
+        self.in_flight.push_back(InFlight { request_bytes, api_key, began, state });
     }
 
     /// Reads and starts no more; what is in flight is still answered.
@@ -295,12 +301,15 @@ impl<I: Io> Connection<'_, I> {
     async fn send_ready(&mut self) -> Result<(), End> {
         let mut parts: Vec<Part> = Vec::new();
         let (mut bytes, mut held_bytes) = (0, 0);
+        let net = Rc::clone(self.net);
+        let (counters, now) = (net.broker.counters(), net.io.now());
         while bytes < GATHER_BYTES
             && let Some(InFlight { state: State::Ready(_), .. }) = self.in_flight.front()
-            && let Some(InFlight { request_bytes, state: State::Ready(response) }) =
+            && let Some(InFlight { request_bytes, api_key, began, state: State::Ready(response) }) =
                 self.in_flight.pop_front()
         {
             self.received.remove(request_bytes);
+            counters.answered(api_key, now.saturating_sub(began));
             held_bytes += made_bytes(&response);
             match response {
                 Response::Frame(frame) => {
@@ -324,6 +333,9 @@ impl<I: Io> Connection<'_, I> {
         let in_memory = parts.iter().filter(|part| !matches!(part, Part::File { .. }));
         open.unsent_bytes.set(in_memory.map(Part::len).sum());
         open.socket.send(&parts, || open.moved(net.io.now())).await?;
+        counters.sent_bytes.add_len(bytes);
+        let files = parts.iter().filter(|part| matches!(part, Part::File { .. }));
+        counters.sent_file_bytes.add_len(files.map(Part::len).sum());
         drop(parts);
         self.unsent.remove(held_bytes);
         open.unsent_bytes.set(0);

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringmain_storage::io::Io;
 
+use super::admission::Admission;
+use super::open::Open;
 use super::{Net, listener};
 use crate::runtime::router::Router;
 
@@ -31,11 +33,6 @@ impl<C: 'static> Peers<C> {
     /// This shard.
     pub(super) fn me(&self) -> usize {
         self.router.me()
-    }
-
-    /// Connections of all shards.
-    pub(super) fn connection_count(&self) -> usize {
-        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     fn least_loaded(&self) -> usize {
@@ -62,31 +59,46 @@ pub(super) enum Arrival {
     Moved,
 }
 
+/// Who comes to a shard.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    /// The other end.
+    pub(super) peer: SocketAddr,
+    /// Where it comes from.
+    pub(super) arrival: Arrival,
+    /// It is counted for the process as long as somebody holds this.
+    pub(super) admission: Arc<Admission>,
+}
+
 impl<I: Io> Net<I> {
     /// Gives an accepted connection to the shard with the fewest.
     pub(super) fn place(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        if self.peers.connection_count() >= self.limits.connections_max {
-            self.log.connection_closed(self.io.now(), peer, "max.connections is reached");
-            return;
-        }
-        self.give(self.peers.least_loaded(), stream, (peer, Arrival::New));
+        let limits = listener::limits_of(&self.broker, peer.ip());
+        let admission = match self.limits.admissions.admit(peer.ip(), limits) {
+            Ok(admission) => Arc::new(admission),
+            Err(limit) => return self.refused(peer, &limit.to_string()),
+        };
+        self.broker.counters().connections_accepted.add(1);
+        self.give(self.peers.least_loaded(), stream, Newcomer { peer, arrival: Arrival::New, admission });
     }
 
     /// Gives a connection to another shard. It must be between two requests, with nothing received.
-    pub(super) fn move_to(self: &Rc<Self>, shard: usize, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn move_to(self: &Rc<Self>, shard: usize, stream: TcpStream, open: &Open) {
+        let peer = open.peer.address;
         tracing::debug!(%peer, "the connection moves to shard {shard}, which has most of its traffic");
-        self.give(shard, stream, (peer, Arrival::Moved));
+        let admission = Arc::clone(&open.admission);
+        self.give(shard, stream, Newcomer { peer, arrival: Arrival::Moved, admission });
     }
 
-    fn give(self: &Rc<Self>, shard: usize, stream: TcpStream, (peer, arrival): (SocketAddr, Arrival)) {
+    fn give(self: &Rc<Self>, shard: usize, stream: TcpStream, newcomer: Newcomer) {
         self.peers.count(shard).map(|count| count.fetch_add(1, Ordering::Relaxed));
         if shard == self.peers.me() {
-            listener::admit(self, stream, (peer, arrival));
+            listener::admit(self, stream, newcomer);
             return;
         }
         // A shard that has ended drops the stream, which closes it.
         drop(self.peers.router.send(shard, async move |net: Rc<Self>| {
-            listener::admit(&net, stream, (peer, arrival));
+            listener::admit(&net, stream, newcomer);
         }));
     }
 }

@@ -1,7 +1,7 @@
 //! Binding and accepting.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use futures::future::{Either, select};
 use glommio::io::PollableFd;
 use ringmain_storage::io::Io;
 
-use super::handover::Arrival;
+use super::admission::{AdmissionLimits, address_max};
+use super::handover::{Arrival, Newcomer};
 use super::{Net, Open, connection, socket::Socket};
-use crate::handler::Peer;
+use crate::handler::{Broker, Peer};
 
 /// Connections taken before the shard's other tasks get a turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -117,7 +118,7 @@ pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
 pub(super) fn admit<I: Io>(
     net: &Rc<Net<I>>,
     stream: std::net::TcpStream,
-    (peer, arrival): (SocketAddr, Arrival),
+    Newcomer { peer, arrival, admission }: Newcomer,
 ) {
     let listener = stream.local_addr().map(|local| net.broker.listener_at(local)).unwrap_or_default();
     let socket = match Socket::new(stream) {
@@ -130,7 +131,7 @@ pub(super) fn admit<I: Io>(
     };
     let id = net.next_id.get();
     net.next_id.set(id.wrapping_add(1));
-    let open = Rc::new(Open::new(id, socket, Peer { address: peer, listener }, net.io.now()));
+    let open = Rc::new(Open::new(id, (socket, admission), Peer { address: peer, listener }, net.io.now()));
     if arrival == Arrival::Moved {
         open.asked_before();
     }
@@ -142,6 +143,17 @@ pub(super) fn admit<I: Io>(
         net_of_task.peers.left();
         net_of_task.gone.notify(usize::MAX);
     });
+}
+
+/// The limits for one more connection from this address, as they are now.
+pub(super) fn limits_of<I: Io>(broker: &Broker<I>, address: IpAddr) -> AdmissionLimits {
+    let count =
+        |name| broker.integer(name).and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let overrides = broker.text("max.connections.per.ip.overrides");
+    AdmissionLimits {
+        all_max: count("max.connections"),
+        address_max: address_max(&overrides, address, count("max.connections.per.ip")),
+    }
 }
 
 /// Whether the process (`EMFILE`) or the host (`ENFILE`) has no descriptor left.

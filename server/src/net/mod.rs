@@ -3,6 +3,7 @@
 //!
 //! Everything lives on one shard's thread. The only await points that move bytes are in [`socket`].
 
+mod admission;
 mod connection;
 mod framing;
 pub mod handover;
@@ -15,8 +16,9 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_listener::Event;
@@ -24,6 +26,7 @@ use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
 use crate::runtime::pulse::Pulse;
+pub use admission::{AdmissionLimits, Admissions};
 use handover::Peers;
 pub use listener::{BindError, BindOptions, bind};
 use open::Open;
@@ -34,14 +37,14 @@ use throttled_log::ThrottledLog;
 /// connection. Idle connections hold no buffer at all.
 const RECEIVE_BYTES: usize = 256 << 10;
 /// Limits of a shard's connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NetLimits {
     /// Largest request frame, in bytes (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
     /// Requests of one connection that may wait for their answers; past it the socket is not read.
     pub requests_in_flight_max: usize,
-    /// Connections at once; past it a new one is closed at once.
-    pub connections_max: usize,
+    /// How many connections the process has; what it may have is looked up when one is accepted.
+    pub admissions: Arc<Admissions>,
     /// A connection on which no byte moved for this long is closed (`connections.max.idle.ms`).
     pub idle_max: Duration,
     /// A connection that sent no whole request for this long is closed (`ringmain.first.request.timeout.ms`).
@@ -57,12 +60,12 @@ pub struct NetLimits {
 impl NetLimits {
     /// One shard's part of limits that are given for the process.
     #[must_use]
-    pub fn of_shard(self, shards: usize) -> Self {
+    pub fn of_shard(&self, shards: usize) -> Self {
         let shards = shards.max(1);
         Self {
             received_bytes_max: (self.received_bytes_max / shards).max(self.request_bytes_max),
             unsent_bytes_max: self.unsent_bytes_max / shards,
-            ..self
+            ..self.clone()
         }
     }
 }
@@ -110,9 +113,9 @@ impl<I: Io> Net<I> {
         let net = Rc::new(Self {
             io,
             broker,
-            limits,
             received: Room::new(limits.received_bytes_max),
             unsent: Room::new(limits.unsent_bytes_max),
+            limits,
             pulse,
             peers,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
@@ -125,6 +128,12 @@ impl<I: Io> Net<I> {
         });
         net.io.spawn(watch::run(clock, Rc::downgrade(&net)));
         net
+    }
+
+    /// Says that a connection is closed, and why.
+    fn refused(&self, peer: SocketAddr, why: &str) {
+        self.broker.counters().connections_refused.add(1);
+        self.log.connection_closed(self.io.now(), peer, why);
     }
 
     /// How many connections are open.

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_listener::{Event, EventListener};
 
 use super::NetLimits;
+use super::admission::Admission;
 use super::socket::Socket;
 use crate::handler::Peer;
 
@@ -27,13 +29,20 @@ pub(super) struct Open {
     unfinished_since: Cell<Duration>,
     /// Whether a whole request has ever arrived.
     has_asked: Cell<bool>,
+    /// Counted as long as it is open.
+    pub(super) admission: Arc<Admission>,
     ending: Cell<bool>,
     end: Event,
 }
 
 impl Open {
     /// A connection that was opened now.
-    pub(super) fn new(id: u64, socket: Socket, peer: Peer, now: Duration) -> Self {
+    pub(super) fn new(
+        id: u64,
+        (socket, admission): (Socket, Arc<Admission>),
+        peer: Peer,
+        now: Duration,
+    ) -> Self {
         Self {
             id,
             socket,
@@ -44,6 +53,7 @@ impl Open {
             unfinished_bytes: Cell::new(0),
             unfinished_since: Cell::new(now),
             has_asked: Cell::new(false),
+            admission,
             ending: Cell::new(false),
             end: Event::new(),
         }
@@ -57,6 +67,11 @@ impl Open {
     /// Bytes moved.
     pub(super) fn moved(&self, now: Duration) {
         self.last_moved.set(now);
+    }
+
+    /// When a byte last moved.
+    pub(super) fn last_moved(&self) -> Duration {
+        self.last_moved.get()
     }
 
     /// So much of a request is here and the rest is not; `ended` says whether one before it came to its end.

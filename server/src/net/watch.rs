@@ -48,6 +48,7 @@ pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
             }
         }
         end_unread(&net, &open, now);
+        publish(&net);
         if is_stuck(&net, &progress, now) {
             let ended_bytes = end_unfinished(&net, &open, now);
             // What they give back is no progress.
@@ -56,8 +57,18 @@ pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
     }
 }
 
+/// Puts what rises and falls where the metrics find it.
+fn publish<I: Io>(net: &Net<I>) {
+    let counters = net.broker.counters();
+    counters.connections.set_len(net.connection_count());
+    counters.partitions.set_len(net.broker.partition_count());
+    counters.unhandled_bytes.set_len(net.received.held_bytes());
+    counters.unsent_bytes.set_len(net.unsent.held_bytes() + net.broker.lingering_bytes());
+    counters.mailbox_depth.set_len(net.broker.mailbox_depth());
+}
+
 fn end<I: Io>(net: &Net<I>, connection: &Open, why: &str) {
-    net.log.connection_closed(net.io.now(), connection.peer.address, why);
+    net.refused(connection.peer.address, why);
     connection.end();
 }
 

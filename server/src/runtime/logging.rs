@@ -1,24 +1,57 @@
 //! Logs go to standard error: standard output belongs to the commands.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
 /// What the runtime says of itself: it warns that it could not register buffers, which nothing here uses.
 const RUNTIME: &str = "glommio";
 
-/// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so. The
-/// runtime's warnings are left out unless the filter names it.
-pub fn start(filter: &str) -> Result<(), String> {
+/// The running log's filter, which may be changed.
+#[derive(Clone)]
+pub struct LogFilter {
+    text: Arc<Mutex<String>>,
+    replace: Arc<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LogFilter").field(&self.current()).finish()
+    }
+}
+
+impl LogFilter {
+    /// The filter as it was given.
+    pub fn current(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes another filter from now on; the error says what is wrong with it.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        (self.replace)(parse(filter)?)?;
+        filter.clone_into(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+}
+
+/// The filter of a text as in `RUST_LOG`. The runtime's warnings are left out unless the filter names it.
+fn parse(filter: &str) -> Result<EnvFilter, String> {
     let whole =
         if filter.contains(RUNTIME) { filter.to_owned() } else { format!("{RUNTIME}=error,{filter}") };
-    let filter =
-        EnvFilter::try_new(whole).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    EnvFilter::try_new(whole).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))
+}
+
+/// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so.
+pub fn start(filter: &str) -> Result<LogFilter, String> {
+    let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .try_init()
-        .map_err(|error| error.to_string())
+        .with_env_filter(parse(filter)?)
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.try_init().map_err(|error| error.to_string())?;
+    let replace = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    Ok(LogFilter { text: Arc::new(Mutex::new(filter.to_owned())), replace: Arc::new(replace) })
 }

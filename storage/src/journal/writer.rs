@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesOrdered, StreamExt};
@@ -144,8 +145,12 @@ impl<I: Io> Journal<I> {
             }
         }
         let file = current.file.clone();
+        let (io, counters) = (self.io.clone(), Arc::clone(&self.config.counters));
+        counters.count_group(group.iter().map(|queued| queued.payload.len()), buffer.len());
         Box::pin(async move {
+            let began = io.now();
             let buffer = file.write_durable_at(buffer, position).await?;
+            counters.sync_micros.record_micros(io.now().saturating_sub(began));
             Ok(Written { buffer, group, sequence })
         })
     }

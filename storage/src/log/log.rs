@@ -224,6 +224,7 @@ impl<I: Io> Log<I> {
         };
         let weak: Weak<Self> = Rc::downgrade(&myself);
         self.shared.cache.added(weak, bytes.len());
+        self.shared.config.counters.appended_bytes.add_len(bytes.len());
         self.shared.journal.push(descriptor, bytes, Done::Log(myself, offsets.log_end_offset));
         Ok(appended)
     }

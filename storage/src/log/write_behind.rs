@@ -76,6 +76,7 @@ impl<I: Io> Log<I> {
             let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(CHUNK_BYTES)));
             buffer.set_len(to_usize(end - from));
             copy_pending(&self.state.borrow(), segment, from, &mut buffer);
+            self.shared.config.counters.segment_copied_bytes.add_len(buffer.len());
             let buffer = segment.write(buffer, end - from).await?;
             self.shared.chunks.borrow_mut().push(buffer);
             self.shared.dirty_removed(end - from);
@@ -91,6 +92,7 @@ impl<I: Io> Log<I> {
             let mut buffer = AlignedBuffer::zeroed(to_usize(rest).next_multiple_of(crate::io::BLOCK_BYTES));
             let bytes = to_usize(rest);
             copy_pending(&self.state.borrow(), segment, from, &mut buffer[..bytes]);
+            self.shared.config.counters.segment_copied_bytes.add_len(bytes);
             segment.write(buffer, rest).await?;
         }
         segment.finish().await?;
