@@ -9,7 +9,8 @@
 //! which answers or fails.
 //!
 //! Order of checks, as in `KafkaApis.handleProduceRequest`, `ProduceRequest.validateRecords` and
-//! `ReplicaManager.appendRecords`: topic and partition exist → exactly one batch of format 2, zstd allowed →
+//! `ReplicaManager.appendRecords`: a request with batches of a transaction names one → topic and partition exist →
+//! exactly one batch of format 2, zstd allowed →
 //! acks → no internal topic → led here → the batch itself (`record::validate`) → the producer's sequence.
 //! No partition's failure touches another's.
 //!
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use futures::channel::oneshot;
 use ringmain_protocol::error_code::ErrorCode;
-use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest};
+use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringmain_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
@@ -117,6 +118,9 @@ pub(super) async fn handle<I: Io>(
     request: ProduceRequest,
 ) -> Answer<ProduceResponse> {
     let acks = request.acks;
+    if request.transactional_id.is_none() && is_transactional(&request) {
+        return no_transactional_id(request);
+    }
     let mut elsewhere = Elsewhere::new(broker.router().shard_count());
     let queued = append_all(broker, context, request, &mut elsewhere);
     let mut others = elsewhere.send(broker, acks);
@@ -139,6 +143,35 @@ pub(super) async fn handle<I: Io>(
         .any(|partition| partition.current_leader != LeaderIdAndEpoch::default());
     let node_endpoints = if led_elsewhere { endpoints(broker, context) } else { Vec::new() };
     ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() }.into()
+}
+
+/// Whether any batch says that it is part of a transaction.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    let mut batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    batches.any(|partition| match &partition.records {
+        Records::Bytes(bytes) => batch::BatchHeader::read(bytes).is_some_and(|header| {
+            header.magic() == batch::MAGIC && header.attributes().is_transactional()
+        }),
+        _ => false,
+    })
+}
+
+/// A request with batches of transactions that names none is refused as a whole.
+fn no_transactional_id(request: ProduceRequest) -> Answer<ProduceResponse> {
+    let acks = request.acks;
+    let refuse = |partition: PartitionProduceData| {
+        Refusal::from(ErrorCode::TransactionalIdAuthorizationFailed).into_response(partition.index)
+    };
+    let answer = |topic: TopicProduceData| TopicProduceResponse {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        partition_responses: topic.partition_data.into_iter().map(refuse).collect(),
+    };
+    let responses: Vec<_> = request.topic_data.into_iter().map(answer).collect();
+    if acks == 0 {
+        return nothing_or_the_end(&responses);
+    }
+    ProduceResponse { responses, ..ProduceResponse::default() }.into()
 }
 
 /// The orders for each other shard, in the order of the request.
