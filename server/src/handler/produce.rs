@@ -149,9 +149,8 @@ pub(super) async fn handle<I: Io>(
 fn is_transactional(request: &ProduceRequest) -> bool {
     let mut batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     batches.any(|partition| match &partition.records {
-        Records::Bytes(bytes) => batch::BatchHeader::read(bytes).is_some_and(|header| {
-            header.magic() == batch::MAGIC && header.attributes().is_transactional()
-        }),
+        Records::Bytes(bytes) => batch::BatchHeader::read(bytes)
+            .is_some_and(|header| header.magic() == batch::MAGIC && header.attributes().is_transactional()),
         _ => false,
     })
 }
