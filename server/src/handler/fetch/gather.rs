@@ -76,7 +76,12 @@ pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> B
     let started = broker.io().now();
     loop {
         let wait = wait_max.saturating_sub(broker.io().now().saturating_sub(started));
-        let share = FetchLimits { bytes_min: limits.bytes_min.div_ceil(owners.len()), ..limits };
+        // Even shares: within its own each shard lets its partitions take turns.
+        let share = FetchLimits {
+            bytes_min: limits.bytes_min.div_ceil(owners.len()),
+            bytes_max: limits.bytes_max.div_ceil(owners.len()),
+            ..limits
+        };
         let asked = if watch.is_some() {
             changes.iter_mut().map(std::mem::take).collect()
         } else if owners.len() == 1 {
@@ -134,8 +139,8 @@ async fn one_round<I: Io>(
     got
 }
 
-/// Several shards, each within the limit, may give more than it together: what is too much is left for the next
-/// fetch. The first batches stay, whatever the limit (KIP-74).
+/// Several shards, whose first batches may each be larger than their share, may give too much together: that is left
+/// for the next fetch. The first batches stay, whatever the limit (KIP-74).
 fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize) {
     let mut bytes = 0;
     for got in all.values_mut() {
