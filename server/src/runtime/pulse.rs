@@ -17,11 +17,11 @@ use ringmain_storage::io::Io;
 
 /// Between two beats while there is work: what a lost turn costs at most.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
-/// Timers set at each beat, up to 4 s away: all of their turns would have to be lost, one after the other, for the
+/// Timers set at each beat, the last a quarter of a second away, or half a minute if idle: all of their turns would have to be lost, one after the other, for the
 /// shard to hang.
-const TIMERS: u32 = 7;
-/// Between two beats of an idle shard: sixteen wake-ups a second cost less than 0.1% of a core.
-const INTERVAL_MAX: Duration = Duration::from_millis(64);
+const TIMERS: u32 = 5;
+/// Between two beats of an idle shard: eight wake-ups a second.
+const INTERVAL_MAX: Duration = Duration::from_millis(128);
 
 /// Says that there is work. Clones are of one shard.
 #[derive(Clone, Debug, Default)]
