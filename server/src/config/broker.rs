@@ -135,6 +135,8 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
     NetLimits {
         request_bytes_max: count(resolved.integer("socket.request.max.bytes")),
         requests_in_flight_max: count(resolved.integer("ringmain.requests.in.flight.max")),
+        lingering_bytes: Arc::default(),
+        shard_count: 1,
         admissions: Arc::default(),
         idle_max: ms("connections.max.idle.ms"),
         first_request_max: ms("ringmain.first.request.timeout.ms"),

@@ -37,10 +37,13 @@ const GATHER_BYTES: usize = 1 << 20;
 /// pipelines has that much waiting for it, whatever it asks for.
 const ANSWERS_AHEAD_BYTES: usize = 256 << 10;
 
+/// What work on a request takes in memory, beside its bytes; counted with them.
+const WORK_BYTES: usize = 4 << 10;
+
 /// A request that waits for its answer, or for the answers before it.
 struct InFlight {
-    /// What it took on the wire.
-    request_bytes: usize,
+    /// What it holds of the room for received bytes.
+    held_bytes: usize,
     api_key: i16,
     began: Duration,
     state: State,
@@ -182,7 +185,8 @@ impl<I: Io> Connection<'_, I> {
             return Poll::Pending;
         }
         if !self.arrived.is_empty() {
-            return Poll::Ready(Ok(Woken::Startable));
+            let may_start = self.in_flight.is_empty() || self.received.poll_has_plenty(cx).is_ready();
+            return if may_start { Poll::Ready(Ok(Woken::Startable)) } else { Poll::Pending };
         }
         if self.reading && self.received.poll_may_take(cx, self.framing.unfinished_bytes() > 0).is_ready() {
             return self.open.socket.poll_readable(cx, watch).map_ok(|()| Woken::Readable);
@@ -206,6 +210,8 @@ impl<I: Io> Connection<'_, I> {
         self.in_flight.len() < self.net.limits.requests_in_flight_max
             && self.unsent.bytes() < ANSWERS_AHEAD_BYTES
             && self.unsent.may_take(false)
+            // One request of each connection is always worked on; more only while there is plenty of room.
+            && (self.in_flight.is_empty() || self.received.has_plenty())
     }
 
     /// Starts requests that arrived, as many as may be.
@@ -266,7 +272,7 @@ impl<I: Io> Connection<'_, I> {
 
     /// Hands a request to the broker and lets it run up to its first wait.
     fn start(&mut self, frame: Bytes) {
-        let request_bytes = 4 + frame.len();
+        let held_bytes = 4 + frame.len() + WORK_BYTES;
         let mut request = match Request::parse(frame, self.open.peer) {
             Ok(request) => request,
             Err(error) => return self.refuse(error.to_string()),
@@ -287,7 +293,8 @@ impl<I: Io> Connection<'_, I> {
             }
             Poll::Pending => State::Waiting(future),
         };
-        self.in_flight.push_back(InFlight { request_bytes, api_key, began, state });
+        self.received.add(WORK_BYTES);
+        self.in_flight.push_back(InFlight { held_bytes, api_key, began, state });
     }
 
     /// Reads and starts no more; what is in flight is still answered.
@@ -305,10 +312,10 @@ impl<I: Io> Connection<'_, I> {
         let (counters, now) = (net.broker.counters(), net.io.now());
         while bytes < GATHER_BYTES
             && let Some(InFlight { state: State::Ready(_), .. }) = self.in_flight.front()
-            && let Some(InFlight { request_bytes, api_key, began, state: State::Ready(response) }) =
+            && let Some(InFlight { held_bytes: in_room_bytes, api_key, began, state: State::Ready(response) }) =
                 self.in_flight.pop_front()
         {
-            self.received.remove(request_bytes);
+            self.received.remove(in_room_bytes);
             counters.answered(api_key, now.saturating_sub(began));
             held_bytes += made_bytes(&response);
             match response {

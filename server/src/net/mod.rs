@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use event_listener::Event;
@@ -43,6 +44,10 @@ pub struct NetLimits {
     pub request_bytes_max: usize,
     /// Requests of one connection that may wait for their answers; past it the socket is not read.
     pub requests_in_flight_max: usize,
+    /// Bytes of records that the stores of all shards could let go of if no answer held them.
+    pub lingering_bytes: Arc<AtomicUsize>,
+    /// How many shards share it.
+    pub shard_count: usize,
     /// How many connections the process has; what it may have is looked up when one is accepted.
     pub admissions: Arc<Admissions>,
     /// A connection on which no byte moved for this long is closed (`connections.max.idle.ms`).
@@ -65,6 +70,7 @@ impl NetLimits {
         Self {
             received_bytes_max: (self.received_bytes_max / shards).max(self.request_bytes_max),
             unsent_bytes_max: self.unsent_bytes_max / shards,
+            shard_count: shards,
             ..self.clone()
         }
     }

@@ -123,10 +123,24 @@ impl Account {
         }
     }
 
+    /// Whether the room is not even short: for what can wait, and must not take the last quarter from others.
+    pub(super) fn has_plenty(&self) -> bool {
+        !self.room.is_short()
+    }
+
     /// Ready when [`may_take`](Self::may_take) says so.
     pub(super) fn poll_may_take(&mut self, cx: &mut Context<'_>, unfinished: bool) -> Poll<()> {
+        self.poll_until(cx, |account| account.may_take(unfinished))
+    }
+
+    /// Ready when [`has_plenty`](Self::has_plenty) says so.
+    pub(super) fn poll_has_plenty(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(cx, Self::has_plenty)
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, holds: impl Fn(&Self) -> bool) -> Poll<()> {
         loop {
-            if self.may_take(unfinished) {
+            if holds(self) {
                 self.wait = None;
                 return Poll::Ready(());
             }

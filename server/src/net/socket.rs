@@ -13,9 +13,10 @@ use crate::handler::Part;
 /// Most slices one `writev` takes: the kernel's limit is 1,024, and 64 already amortise the call.
 const SLICES_MAX: usize = 64;
 /// Bytes one `sendfile` call may move, so that one peer does not hold the shard.
-const SENDFILE_BYTES_MAX: usize = 1 << 20;
-/// Bytes sent before the shard's other tasks get a turn.
-const TURN_BYTES: usize = 2 << 20;
+const SENDFILE_BYTES_MAX: usize = 256 << 10;
+/// Bytes sent before the shard's other tasks get a turn: a thousand connections that all have much to take then leave
+/// a turn to everybody else several times a second.
+const TURN_BYTES: usize = 256 << 10;
 
 /// A connected socket. Clones share it; it closes with the last.
 #[derive(Clone)]

@@ -4,10 +4,12 @@
 //! Memory is short in two ways. *Received bytes*: the room is short, at least half of it is unfinished requests, and
 //! hardly anything was handled for some seconds: then the unfinished requests go of which no further byte is there
 //! to be read, and whatever takes their place and does not move either goes faster. *Unsent answers*: they and the records that the store could let go of if nobody were sending them take more
-//! than half of the room: then peers that took no byte for a second go, those with the most first.
+//! than half of the room, or the requests behind them keep the other room stuck: then peers that took no byte for a
+//! second go, those with the most first.
 
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ringmain_storage::io::Io;
@@ -33,9 +35,23 @@ struct Progress {
     freed_bytes: Cell<u64>,
 }
 
+/// What this shard last added to the process's count of lingering records.
+struct Lingering(usize);
+
+impl Lingering {
+    /// Looks at the shard's stores and brings the count up to date.
+    fn count<I: Io>(&mut self, net: &Net<I>) {
+        let now = net.broker.lingering_bytes();
+        net.limits.lingering_bytes.fetch_add(now, Relaxed);
+        net.limits.lingering_bytes.fetch_sub(self.0, Relaxed);
+        self.0 = now;
+    }
+}
+
 /// Runs until the shard's connections are gone.
 pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
     let progress = Progress::default();
+    let mut lingering = Lingering(0);
     loop {
         clock.sleep(LOOK_INTERVAL).await;
         let Some(net) = net.upgrade() else { return };
@@ -47,9 +63,11 @@ pub(super) async fn run<I: Io>(clock: I, net: Weak<Net<I>>) {
                 end(&net, connection, why);
             }
         }
-        end_unread(&net, &open, now);
+        lingering.count(&net);
+        let is_stuck = is_stuck(&net, &progress, now);
+        end_unread(&net, &open, now, is_stuck);
         publish(&net);
-        if is_stuck(&net, &progress, now) {
+        if is_stuck {
             let ended_bytes = end_unfinished(&net, &open, now);
             // What they give back is no progress.
             progress.freed_bytes.set(progress.freed_bytes.get().wrapping_add(ended_bytes));
@@ -106,10 +124,12 @@ fn end_unfinished<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) -> u64 
     ended_bytes
 }
 
-fn end_unread<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) {
+fn end_unread<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration, is_stuck: bool) {
     let bytes_max = net.unsent.bytes_max() / 2;
-    let mut held_bytes = net.unsent.held_bytes() + net.broker.lingering_bytes();
-    if held_bytes <= bytes_max {
+    // Which shard's connections hold a store's records is not known: each looks to its part of all.
+    let lingering_bytes = net.limits.lingering_bytes.load(Relaxed) / net.limits.shard_count;
+    let mut held_bytes = net.unsent.held_bytes() + lingering_bytes;
+    if held_bytes <= bytes_max && !is_stuck {
         return;
     }
     let mut unread: Vec<_> = open
@@ -118,14 +138,14 @@ fn end_unread<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) {
         .collect();
     unread.sort_by_key(|connection| std::cmp::Reverse(connection.unsent_bytes.get()));
     for connection in unread {
-        if held_bytes <= bytes_max {
+        if held_bytes <= bytes_max && !is_stuck {
             break;
         }
         held_bytes = held_bytes.saturating_sub(connection.unsent_bytes.get());
         end(
             net,
             connection,
-            "it takes no answers, and the memory of ringmain.unsent.response.max.bytes is used up",
+            "it takes no answers, and the memory for answers or for further requests is used up",
         );
     }
 }
