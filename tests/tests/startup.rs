@@ -103,3 +103,24 @@ fn a_second_signal_ends_it_at_once() {
     let broker = Broker::start(&data, &[]);
     assert_eq!(Client::connect(&broker.address).list_offset("unread", 0, -1).unwrap(), 8);
 }
+
+#[test]
+fn a_killed_broker_starts_again_at_once_on_its_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("log.dirs={}", directory.path().join("data").display());
+    let mut listener = "listeners=PLAINTEXT://127.0.0.1:0".to_owned();
+    for round in 0..12 {
+        let mut command = Command::new(binary());
+        command.args(["--set", &listener, "--set", &data, "--set", "ringmain.admin.listener=off"]);
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let listens = said.next().unwrap();
+        let (_, rest) = listens.split_once("listens on ").unwrap_or_else(|| panic!("{round}: {listens}"));
+        let address = rest.split([' ', ';']).next().unwrap();
+        listener = format!("listeners=PLAINTEXT://{address}");
+        // An open connection, whose reads the broker's rings wait for.
+        assert_eq!(Client::connect(address).create_topic(&format!("round-{round}"), 1).unwrap(), 0);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}

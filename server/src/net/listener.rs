@@ -53,10 +53,25 @@ pub struct BindOptions {
     pub backlog: i32,
 }
 
-/// Binds and listens; the kernel queues connections from here on, nothing is accepted yet.
+/// Tries of an address in use, and the pause between them: the kernel takes a killed broker's rings down, and
+/// the socket they wait on, a moment after the process is gone. Two seconds are far more than that takes.
+const BIND_TRIES: usize = 100;
+const BIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Binds and listens; the kernel queues connections from here on, nothing is accepted yet. Blocks while another
+/// process has the address, for two seconds: call it before any executor runs.
 pub fn bind(options: BindOptions) -> Result<TcpListener, BindError> {
     let address = options.address;
-    open(options).map_err(|source| match source.kind() {
+    let mut opened = open(options);
+    for _ in 1..BIND_TRIES {
+        if !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            break;
+        }
+        #[expect(clippy::disallowed_methods, reason = "before any executor runs")]
+        std::thread::sleep(BIND_PAUSE);
+        opened = open(options);
+    }
+    opened.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address },
         _ => BindError::Other { address, source },
     })
