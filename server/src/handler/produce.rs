@@ -47,8 +47,9 @@ const TOPIC_IDS_SINCE: i16 = 13;
 const ZSTD_SINCE: i16 = 7;
 /// First version whose answer says who leads instead.
 const LEADER_HINT_SINCE: i16 = 10;
-/// Bound on what is decompressed to look for keys in a compacted topic: 100 times the default batch limit.
-const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
+/// Bound on what one batch may become when it has to be opened, for a compacted topic or another codec: 64 times the
+/// default batch limit. The buffer doubles as it fills, so a bomb costs three times that for a moment.
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 /// What became of one partition's batch.
 enum Outcome<I: Io> {
