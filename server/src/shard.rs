@@ -97,8 +97,10 @@ pub enum Step {
     Open(Vec<Survey>, Outcome<Vec<RecoveryReport>>),
     /// Declare the old journals dead. One shard does it for all.
     Settle(Vec<Survey>, Outcome<()>),
-    /// Serve requests; these sockets are accepted from by this shard. The first shard gets the updates.
-    Serve(Vec<TcpListener>, Option<mpsc::Receiver<ImageUpdate>>, Outcome<()>),
+    /// Lead the partitions that the metadata give to this shard.
+    Lead(Outcome<()>),
+    /// Accept from these sockets, and hand on the updates, for all shards. The first one does it, once all lead.
+    Serve(Vec<TcpListener>, mpsc::Receiver<ImageUpdate>, Outcome<()>),
     /// Answer what is in flight and take nothing new.
     Drain(Outcome<()>),
     /// Write everything out; where the logs of each directory ended, unless that directory failed.
@@ -181,16 +183,17 @@ async fn run(config: ShardConfig) {
                     .map(|(store, survey)| finish_open(&io, &store.log_dir, survey, store.slot.count));
                 tell(outcome, try_join_all(settling).await.map(drop));
             }
+            Step::Lead(outcome) => {
+                let Some((broker, _)) = &serving else { return };
+                tell(outcome, broker.open_partitions().await.map(drop));
+            }
             Step::Serve(listeners, updates, outcome) => {
                 let Some((broker, net)) = &serving else { return };
-                let opened = broker.open_partitions().await;
-                if let Some(updates) = updates {
-                    io.spawn(announce_all(Rc::clone(broker), updates));
-                }
+                io.spawn(announce_all(Rc::clone(broker), updates));
                 for listener in listeners {
                     net.accept_on(listener);
                 }
-                tell(outcome, opened.map(drop));
+                tell(outcome, Ok::<_, String>(()));
             }
             Step::Drain(outcome) => {
                 let Some((broker, net)) = &serving else { return };

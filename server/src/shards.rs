@@ -88,13 +88,9 @@ impl Shards {
         listeners: Vec<TcpListener>,
         updates: mpsc::Receiver<ImageUpdate>,
     ) -> Result<(), String> {
-        // The first shard accepts for all, and hands on what the control plane announces.
-        let mut for_first = Some((listeners, updates));
-        self.all(|_, outcome| match for_first.take() {
-            Some((listeners, updates)) => Step::Serve(listeners, Some(updates), outcome),
-            None => Step::Serve(Vec::new(), None, outcome),
-        })
-        .map(drop)
+        // Whoever is accepted may ask for any shard's partitions at once.
+        self.all(|_, outcome| Step::Lead(outcome))?;
+        self.first(|outcome| Step::Serve(listeners, updates, outcome))
     }
 
     /// The clean stop. A log directory whose disk failed is left as after a crash, and reported.
