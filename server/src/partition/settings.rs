@@ -17,8 +17,6 @@ pub struct TopicSettings {
     pub log: LogConfig,
     /// Whether `cleanup.policy` has `compact`: then every record needs a key.
     pub compacted: bool,
-    /// Whether `compression.type` is `zstd`, which old consumers cannot read.
-    pub zstd: bool,
     /// `compression.type`: the codec batches are stored in; `None` is the producer's.
     pub codec: Option<Codec>,
     /// `message.timestamp.before.max.ms`: how far behind the broker's clock a producer's may be.
@@ -33,7 +31,6 @@ impl Default for TopicSettings {
         Self {
             log: LogConfig::default(),
             compacted: false,
-            zstd: false,
             codec: None,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
@@ -91,7 +88,6 @@ impl TopicSettings {
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = value.parse().ok()?,
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = value.parse().ok()?,
             "compression.type" => {
-                self.zstd = value == "zstd";
                 self.codec = match value {
                     "producer" => None,
                     "uncompressed" => Some(Codec::None),
@@ -127,7 +123,8 @@ mod tests {
             ("compression.type", "zstd"),
             ("min.insync.replicas", "1"),
         ]);
-        assert!(settings.compacted && settings.log.cleanup_delete && settings.zstd);
+        assert!(settings.compacted && settings.log.cleanup_delete);
+        assert_eq!(settings.codec, Some(Codec::Zstd));
         assert_eq!(settings.codec, Some(Codec::Zstd));
         assert_eq!(set(&[("compression.type", "uncompressed")]).codec, Some(Codec::None));
         assert_eq!(set(&[("compression.type", "producer")]).codec, None);

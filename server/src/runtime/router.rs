@@ -2,7 +2,7 @@
 //! Work of one sender is begun in the order it was sent; what it returns travels back by itself.
 //!
 //! A mailbox takes what it is given, so that work is never refused half-way through a request; whoever reads
-//! sockets asks [`Router::has_room`] first and reads no further while a mailbox is full. So it holds at most
+//! sockets awaits [`Router::room`] and reads no further while a mailbox is full. So it holds at most
 //! [`WAITING_MAX`] and what the requests bring that were being taken apart when it was reached.
 //! [`Router`] may be used from its own shard's thread only, [`Inbox`] likewise.
 
@@ -98,11 +98,6 @@ impl<C: 'static> Router<C> {
             drop(mailbox.work.unbounded_send(work));
         }
         receiver
-    }
-
-    /// Whether every other shard's mailbox takes more.
-    pub fn has_room(&self) -> bool {
-        self.full().is_none()
     }
 
     /// Completes when every other shard's mailbox takes more.
@@ -224,15 +219,15 @@ mod tests {
         let (_, inbox) = ends.pop().unwrap();
         let (router, _) = ends.pop().unwrap();
         for _ in 0..WAITING_MAX {
-            assert!(router.has_room());
+            assert!(router.full().is_none());
             drop(router.send(1, async |_: Rc<Log>| ()));
         }
-        assert!(!router.has_room());
+        assert!(router.full().is_some());
         let mut room = Box::pin(router.room());
         assert!(room.as_mut().now_or_never().is_none());
         let _ = inbox.serve((Rc::default(), Pulse::default()), |_| ()).now_or_never();
         assert_eq!(room.now_or_never(), Some(()));
-        assert!(router.has_room());
+        assert!(router.full().is_none());
     }
 
     #[test]
