@@ -21,6 +21,8 @@
 mod gather;
 mod reading;
 mod session;
+#[cfg(test)]
+mod session_tests;
 
 use std::time::Duration;
 

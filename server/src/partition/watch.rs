@@ -2,7 +2,8 @@
 //! until enough is there.
 //!
 //! A partition that moves marks itself in the watch, so that a fetch looks only at those: with 5,000 partitions and
-//! one active a fetch costs one read (KIP-227). A partition stays marked while it has something to give.
+//! one active a fetch costs one read (KIP-227). A partition stays marked while it has something to give, and those
+//! that gave nothing because others had used up the limit come first in the next fetch: everyone gets a turn.
 //!
 //! Knows no request and no API version; what it is told and what it answers may cross threads.
 
@@ -139,17 +140,6 @@ impl Watcher for Mark {
     }
 }
 
-impl Mark {
-    /// Marks without waking: there is nothing new.
-    fn stay(&self) {
-        if !self.is_set.replace(true)
-            && let Some(marked) = self.marked.upgrade()
-        {
-            marked.slots.borrow_mut().push_back(self.slot);
-        }
-    }
-}
-
 struct Watched<I: Io> {
     want: Want,
     partition: Option<Rc<Partition<I>>>,
@@ -229,14 +219,16 @@ impl<I: Io> Watch<I> {
     /// Looks once at every marked slot.
     async fn pass(&mut self, limits: FetchLimits, seen: &mut BTreeMap<u32, usize>, answer: &mut Vec<Got>) {
         let count = self.marked.slots.borrow().len();
-        let mut bytes = 0;
+        let (mut bytes, mut had_their_turn) = (0, Vec::new());
         for _ in 0..count {
             let Some(slot) = self.marked.slots.borrow_mut().pop_front() else { break };
             let Some(watched) = self.watched.get(&slot) else { continue };
-            let got = watched.read(limits, bytes).await;
-            // A read that waited may have seen it move again: then it is marked already.
-            if got.bytes() > 0 || got.is_urgent() {
-                watched.mark.stay();
+            let (got, has_more) = watched.read(limits, bytes).await;
+            // It stays marked, which wakes nobody: there is nothing new. A read that waited may have seen it move
+            // again: then it is marked already.
+            if has_more && !watched.mark.is_set.replace(true) {
+                let mut slots = self.marked.slots.borrow_mut();
+                if got.bytes() > 0 { had_their_turn.push(slot) } else { slots.push_back(slot) }
             }
             bytes += got.bytes();
             if let Some(&at) = seen.get(&slot) {
@@ -246,24 +238,33 @@ impl<I: Io> Watch<I> {
                 answer.push(got);
             }
         }
+        self.marked.slots.borrow_mut().extend(had_their_turn);
     }
 }
 
 impl<I: Io> Watched<I> {
-    /// Reads the partition; what other partitions gave already counts against the limit.
-    async fn read(&self, limits: FetchLimits, bytes_before: usize) -> Got {
+    /// Reads the partition; what other partitions gave already counts against the limit. Also says whether the next
+    /// fetch has to look again, moved or not: until its reader wants something else, the partition has more to give.
+    async fn read(&self, limits: FetchLimits, bytes_before: usize) -> (Got, bool) {
         let slot = self.mark.slot;
         let Some(partition) = &self.partition else {
             self.mark.is_set.set(false);
             let given = Given::Refused(FetchRefusal::NotLed);
-            return Got { slot, offsets: None, leader_epoch: LeaderEpoch(-1), given };
+            return (Got { slot, offsets: None, leader_epoch: LeaderEpoch(-1), given }, true);
         };
         // Moving the high watermark up marks, and that move is seen here.
         let offsets = partition.offsets();
         self.mark.is_set.set(false);
         let given = self.give(partition, &offsets, limits, bytes_before).await;
-        let given = given.unwrap_or_else(Given::Refused);
-        Got { slot, offsets: Some(offsets), leader_epoch: partition.leader_epoch(), given }
+        let got = Got {
+            slot,
+            offsets: Some(offsets),
+            leader_epoch: partition.leader_epoch(),
+            given: given.unwrap_or_else(Given::Refused),
+        };
+        let has_more =
+            got.is_urgent() || self.want.from < Partition::<I>::read_end(&offsets, limits.committed_only);
+        (got, has_more)
     }
 
     async fn give(

@@ -26,6 +26,8 @@ pub(super) struct Gathering {
     pub(super) limits: FetchLimits,
     /// How long it may wait.
     pub(super) wait_max: Duration,
+    /// The slot that is served first if there is more than may be given.
+    pub(super) first: u32,
 }
 
 impl<I: Io> Broker<I> {
@@ -66,12 +68,12 @@ impl<I: Io> Broker<I> {
     }
 }
 
-/// Everything that was looked at, by slot.
-pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> BTreeMap<u32, Got> {
-    let Gathering { watch, mut changes, owners, limits, wait_max } = gathering;
+/// Everything that was looked at, by slot, and which slot the next fetch shall serve first.
+pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> (BTreeMap<u32, Got>, u32) {
+    let Gathering { watch, mut changes, owners, limits, wait_max, first } = gathering;
     let mut all = BTreeMap::new();
     if owners.is_empty() {
-        return all;
+        return (all, first);
     }
     let started = broker.io().now();
     loop {
@@ -104,10 +106,8 @@ pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> B
             break;
         }
     }
-    if owners.len() > 1 {
-        trim(&mut all, limits.bytes_max);
-    }
-    all
+    let next = if owners.len() > 1 { trim(&mut all, limits.bytes_max, first) } else { None };
+    (all, next.unwrap_or(first))
 }
 
 /// Asks every owner once.
@@ -140,17 +140,22 @@ async fn one_round<I: Io>(
 }
 
 /// Several shards, whose first batches may each be larger than their share, may give too much together: that is left
-/// for the next fetch. The first batches stay, whatever the limit (KIP-74).
-fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize) {
-    let mut bytes = 0;
-    for got in all.values_mut() {
+/// for the next fetch. The first batches stay, whatever the limit (KIP-74). Slots are served from `first` on and round;
+/// the first that has to wait is given back, whose turn it is then.
+fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize, first: u32) -> Option<u32> {
+    let (mut bytes, mut next) = (0, None);
+    let order: Vec<u32> = all.range(first..).chain(all.range(..first)).map(|(slot, _)| *slot).collect();
+    for slot in order {
+        let Some(got) = all.get_mut(&slot) else { continue };
         let more = got.bytes();
-        if bytes > 0 && bytes + more > bytes_max {
+        if bytes > 0 && more > 0 && bytes + more > bytes_max {
             got.given = Given::Batches { slices: Vec::new(), bytes: 0 };
+            next = next.or(Some(slot));
         } else {
             bytes += more;
         }
     }
+    next
 }
 
 #[cfg(test)]
@@ -164,11 +169,14 @@ mod tests {
             let given = Given::Batches { slices: Vec::new(), bytes };
             (slot, Got { slot, offsets: None, leader_epoch: LeaderEpoch(0), given })
         };
-        let mut all: BTreeMap<u32, Got> = [got(0, 0), got(1, 500), got(2, 10), got(3, 0)].into();
-        trim(&mut all, 100);
-        assert_eq!(all.values().map(Got::bytes).collect::<Vec<_>>(), [0, 500, 0, 0]);
-        let mut all: BTreeMap<u32, Got> = [got(0, 60), got(1, 50), got(2, 40)].into();
-        trim(&mut all, 100);
-        assert_eq!(all.values().map(Got::bytes).collect::<Vec<_>>(), [60, 0, 40]);
+        let trimmed = |mut all: BTreeMap<u32, Got>, first| {
+            let next = trim(&mut all, 100, first);
+            (all.values().map(Got::bytes).collect::<Vec<_>>(), next)
+        };
+        let all = || BTreeMap::from([got(0, 0), got(1, 500), got(2, 10), got(3, 0)]);
+        assert_eq!(trimmed(all(), 0), (vec![0, 500, 0, 0], Some(2)));
+        assert_eq!(trimmed(all(), 2), (vec![0, 0, 10, 0], Some(1)), "the one that had to wait is first");
+        assert_eq!(trimmed([got(0, 60), got(1, 50), got(2, 40)].into(), 0), (vec![60, 0, 40], Some(1)));
+        assert_eq!(trimmed([got(0, 60), got(1, 40)].into(), 1), (vec![60, 40], None));
     }
 }

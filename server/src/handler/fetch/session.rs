@@ -49,6 +49,8 @@ pub(super) struct Partitions {
     forgotten: Vec<Vec<u32>>,
     /// How many partitions each shard has.
     owned: Vec<usize>,
+    /// The slot whose turn it is when there is more than may be given.
+    first: u32,
 }
 
 impl Partitions {
@@ -62,6 +64,7 @@ impl Partitions {
             changed: Vec::new(),
             forgotten: vec![Vec::new(); shard_count],
             owned: vec![0; shard_count],
+            first: 0,
         }
     }
 
@@ -111,7 +114,7 @@ impl Partitions {
         let Some(slot) = self.slots.remove(key) else { return };
         self.set_owner(slot, None);
         self.unresolved.remove(&slot);
-        self.changed.retain(|changed| *changed != slot);
+        // It may stay among the changed ones, where a slot without an entry is passed over.
         if let Some(place) = usize::try_from(slot).ok().and_then(|at| self.entries.get_mut(at)) {
             *place = None;
         }
@@ -134,8 +137,8 @@ impl Partitions {
             self.forgotten[before].push(slot);
         }
         if let Some(owner) = owner {
+            // If the shard still has to forget what the slot was before, it does so before it sets it.
             self.owned[owner] += 1;
-            self.forgotten[owner].retain(|forgotten| *forgotten != slot);
         }
     }
 
@@ -168,13 +171,16 @@ impl Partitions {
                 }
             }
         }
-        for (changes, forgotten) in sets.iter_mut().zip(&mut self.forgotten) {
-            changes.forgotten = std::mem::take(forgotten);
-        }
         let owners: Vec<usize> = (0..sets.len()).filter(|shard| self.owned[*shard] > 0).collect();
+        for owner in &owners {
+            // A shard that is not asked is told when it is: it must not answer for slots that others have by then.
+            sets[*owner].forgotten = std::mem::take(&mut self.forgotten[*owner]);
+        }
         let (limits, wait_max) = (asking.limits, asking.wait_max);
-        let gathering = Gathering { watch: number, changes: sets, owners, limits, wait_max };
-        let got = gather(broker, gathering).await;
+        let gathering =
+            Gathering { watch: number, changes: sets, owners, limits, wait_max, first: self.first };
+        let got;
+        (got, self.first) = gather(broker, gathering).await;
         let image = broker.image();
         for (slot, got) in got {
             let Some(entry) = self.entry(slot) else { continue };

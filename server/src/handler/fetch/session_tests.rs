@@ -1,0 +1,153 @@
+//! Fetch sessions from the client's side: everyone gets a turn, nobody is told of what it forgot, and what does not
+//! move is not looked at.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+
+use bytes::Buf;
+use ringmain_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
+use ringmain_protocol::messages::fetch_response::FetchResponse;
+use ringmain_protocol::wire::{Records, Str};
+use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey};
+
+use super::super::test_kit::{Kit, with_broker};
+use crate::partition::watch::{FetchLimits, Want, Watch, WatchChanges};
+
+/// A client with one session over partition 0 of several topics.
+struct Client<'a> {
+    kit: &'a Kit,
+    session: i32,
+    epoch: i32,
+}
+
+impl<'a> Client<'a> {
+    fn new(kit: &'a Kit) -> Self {
+        Self { kit, session: 0, epoch: 0 }
+    }
+
+    async fn fetch(&mut self, bytes_max: i32, from: &[(&str, i64)], forgotten: &[&str]) -> FetchResponse {
+        let partition = |offset| FetchPartition {
+            partition: 0,
+            current_leader_epoch: -1,
+            fetch_offset: offset,
+            last_fetched_epoch: -1,
+            partition_max_bytes: 1 << 20,
+            ..FetchPartition::default()
+        };
+        let topic = |(name, offset): &(&str, i64)| FetchTopic {
+            topic: Str::from(*name),
+            partitions: vec![partition(*offset)],
+            ..FetchTopic::default()
+        };
+        let forget = |name: &&str| ForgottenTopic {
+            topic: Str::from(*name),
+            partitions: vec![0],
+            ..Default::default()
+        };
+        let request = FetchRequest {
+            max_bytes: bytes_max,
+            session_id: self.session,
+            session_epoch: self.epoch,
+            topics: from.iter().map(topic).collect(),
+            forgotten_topics_data: forgotten.iter().map(forget).collect(),
+            ..FetchRequest::default()
+        };
+        let answer = self.kit.ask(12, &request).await;
+        assert_eq!(answer.error_code, 0);
+        self.session = answer.session_id;
+        self.epoch += 1;
+        answer
+    }
+}
+
+/// The offset after the last batch that each topic gave; topics that gave none are left out.
+fn ends(answer: &FetchResponse) -> BTreeMap<String, i64> {
+    let end = |records: &Records| {
+        let Records::Bytes(bytes) = records else { return None };
+        let (mut bytes, mut end) = (bytes.clone(), None);
+        while bytes.has_remaining() {
+            let (base_offset, length) = (bytes.get_i64(), bytes.get_i32());
+            let last_offset_delta = bytes.slice(11..).get_i32();
+            end = Some(base_offset + i64::from(last_offset_delta) + 1);
+            bytes.advance(usize::try_from(length).unwrap());
+        }
+        end
+    };
+    let topics = answer.responses.iter();
+    topics.filter_map(|topic| Some((topic.topic.to_string(), end(&topic.partitions[0].records)?))).collect()
+}
+
+#[test]
+fn partitions_that_the_limit_left_out_come_first_in_the_next_fetch() {
+    with_broker(async |kit| {
+        let names = ["a", "b", "c"];
+        for name in names {
+            kit.create_topic(name, 1, &[]).await;
+            for _ in 0..4 {
+                assert_eq!(kit.produce(name, 1, None).await, 0);
+            }
+        }
+        let mut client = Client::new(&kit);
+        // Less than two batches: a fetch gives one, the first, whatever the limit.
+        let mut got = ends(&client.fetch(80, &names.map(|name| (name, 0)), &[]).await);
+        let mut turns = Vec::new();
+        while let Some((name, end)) = got.pop_first() {
+            assert!(got.is_empty(), "one batch at a time");
+            turns.push(format!("{name}{end}"));
+            got = ends(&client.fetch(80, &[(&name, end)], &[]).await);
+        }
+        assert_eq!(turns.join(" "), "a1 b1 c1 a2 b2 c2 a3 b3 c3 a4 b4 c4");
+    });
+}
+
+#[test]
+fn a_partition_that_was_forgotten_is_not_told_of() {
+    with_broker(async |kit| {
+        for name in ["a", "b", "c"] {
+            kit.create_topic(name, 1, &[]).await;
+        }
+        let mut client = Client::new(&kit);
+        client.fetch(1000, &[("a", 0), ("b", 0)], &[]).await;
+        client.fetch(1000, &[("c", 0)], &["c", "a"]).await;
+        for name in ["a", "b", "c"] {
+            assert_eq!(kit.produce(name, 1, None).await, 0);
+        }
+        assert_eq!(ends(&client.fetch(1000, &[], &[]).await), BTreeMap::from([("b".to_owned(), 1)]));
+        // What was forgotten and comes back has the place that became free.
+        let got = ends(&client.fetch(1000, &[("c", 0), ("b", 1)], &[]).await);
+        assert_eq!(got, BTreeMap::from([("c".to_owned(), 1)]));
+    });
+}
+
+#[test]
+fn of_five_thousand_partitions_only_the_one_that_moved_is_looked_at() {
+    with_broker(async |kit| {
+        const PARTITIONS: i32 = 5000;
+        kit.create_topic("t", PARTITIONS, &[]).await;
+        let topic_id = kit.key("t", 0).topic_id;
+        let want = |index, from| Want {
+            key: PartitionKey { topic_id, partition: PartitionIndex(index) },
+            from: Offset(from),
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            bytes_max: 1000,
+        };
+        let set = (0_u32..).zip((0..PARTITIONS).map(|index| want(index, 0))).collect();
+        let limits = FetchLimits { bytes_max: 1000, bytes_min: 0, committed_only: false };
+        let mut watch = Watch::default();
+        watch.change(WatchChanges { set, forgotten: Vec::new() }, &kit.broker.partitions);
+        assert_eq!(watch.fetch(limits, ready(())).await.len(), 5000, "each of them once");
+        assert_eq!(watch.fetch(limits, ready(())).await.len(), 0);
+        assert_eq!(kit.produce("t", 1, None).await, 0);
+        for _ in 0..2 {
+            let looked_at = watch.fetch(limits, ready(())).await;
+            assert_eq!(
+                looked_at.iter().map(|got| (got.slot, got.bytes() > 0)).collect::<Vec<_>>(),
+                [(0, true)]
+            );
+        }
+        watch.change(WatchChanges { set: vec![(0, want(0, 1))], forgotten: vec![] }, &kit.broker.partitions);
+        assert_eq!(watch.fetch(limits, ready(())).await.len(), 1, "it wants something else");
+        assert_eq!(watch.fetch(limits, ready(())).await.len(), 0);
+    });
+}
