@@ -24,6 +24,8 @@ pub struct Partition<I: Io> {
     log: Rc<Log<I>>,
     leader_epoch: Cell<LeaderEpoch>,
     settings: RefCell<Rc<TopicSettings>>,
+    /// Whether it is led here no more.
+    has_left: Cell<bool>,
 }
 
 /// How a client's idea of the leader epoch differs from ours (KIP-320).
@@ -44,7 +46,8 @@ impl<I: Io> Partition<I> {
         settings: Rc<TopicSettings>,
     ) -> Self {
         let settings = RefCell::new(settings);
-        let partition = Self { key, log, leader_epoch: Cell::new(leader_epoch), settings };
+        let (leader_epoch, has_left) = (Cell::new(leader_epoch), Cell::new(false));
+        let partition = Self { key, log, leader_epoch, settings, has_left };
         partition.advance_high_watermark();
         partition
     }
@@ -68,6 +71,11 @@ impl<I: Io> Partition<I> {
     /// Its log.
     pub fn log(&self) -> &Rc<Log<I>> {
         &self.log
+    }
+
+    /// Whether it was taken out of the table: who still holds it, holds something of the past.
+    pub fn has_left(&self) -> bool {
+        self.has_left.get()
     }
 
     /// Under which epoch it is led.
@@ -186,7 +194,8 @@ impl<I: Io> Partitions<I> {
 
     /// Takes a partition out: from now on it is not led here.
     pub fn remove(&self, key: PartitionKey) -> Option<Rc<Partition<I>>> {
-        self.by_key.borrow_mut().remove(&key)
+        let removed = self.by_key.borrow_mut().remove(&key);
+        removed.inspect(|partition| partition.has_left.set(true))
     }
 
     /// How many there are.

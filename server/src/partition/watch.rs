@@ -247,7 +247,7 @@ impl<I: Io> Watched<I> {
     /// fetch has to look again, moved or not: until its reader wants something else, the partition has more to give.
     async fn read(&self, limits: FetchLimits, bytes_before: usize) -> (Got, bool) {
         let slot = self.mark.slot;
-        let Some(partition) = &self.partition else {
+        let Some(partition) = self.partition.as_ref().filter(|partition| !partition.has_left()) else {
             self.mark.is_set.set(false);
             let given = Given::Refused(FetchRefusal::NotLed);
             return (Got { slot, offsets: None, leader_epoch: LeaderEpoch(-1), given }, true);

@@ -3,14 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::time::Duration;
 
 use bytes::Buf;
+use futures::future::join;
+use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use ringmain_protocol::messages::fetch_response::FetchResponse;
 use ringmain_protocol::wire::{Records, Str};
+use ringmain_storage::io::Io;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey};
 
 use super::super::test_kit::{Kit, with_broker};
+use crate::metadata::request::TopicRef;
 use crate::partition::watch::{FetchLimits, Want, Watch, WatchChanges};
 
 /// A client with one session over partition 0 of several topics.
@@ -18,11 +23,12 @@ struct Client<'a> {
     kit: &'a Kit,
     session: i32,
     epoch: i32,
+    wait_max_ms: i32,
 }
 
 impl<'a> Client<'a> {
     fn new(kit: &'a Kit) -> Self {
-        Self { kit, session: 0, epoch: 0 }
+        Self { kit, session: 0, epoch: 0, wait_max_ms: 0 }
     }
 
     async fn fetch(&mut self, bytes_max: i32, from: &[(&str, i64)], forgotten: &[&str]) -> FetchResponse {
@@ -45,6 +51,8 @@ impl<'a> Client<'a> {
             ..Default::default()
         };
         let request = FetchRequest {
+            max_wait_ms: self.wait_max_ms,
+            min_bytes: 1,
             max_bytes: bytes_max,
             session_id: self.session,
             session_epoch: self.epoch,
@@ -116,6 +124,44 @@ fn a_partition_that_was_forgotten_is_not_told_of() {
         // What was forgotten and comes back has the place that became free.
         let got = ends(&client.fetch(1000, &[("c", 0), ("b", 1)], &[]).await);
         assert_eq!(got, BTreeMap::from([("c".to_owned(), 1)]));
+    });
+}
+
+#[test]
+fn a_topic_that_goes_and_comes_back_is_told_of_at_once() {
+    with_broker(async |kit| {
+        kit.create_topic("a", 1, &[]).await;
+        let mut client = Client::new(&kit);
+        client.fetch(1000, &[("a", 0)], &[]).await;
+        let code = |answer: &FetchResponse| answer.responses[0].partitions[0].error_code;
+        for _ in 0..2 {
+            kit.broker.controller().delete_topics(vec![TopicRef::Name("a".to_owned())]).await;
+            for _ in 0..2 {
+                let unknown = ErrorCode::UnknownTopicOrPartition.code();
+                assert_eq!(code(&client.fetch(1000, &[], &[]).await), unknown);
+            }
+            kit.create_topic("a", 1, &[]).await;
+            assert_eq!(code(&client.fetch(1000, &[], &[]).await), 0);
+            assert_eq!(kit.produce("a", 1, None).await, 0);
+            assert_eq!(ends(&client.fetch(1000, &[], &[]).await), BTreeMap::from([("a".to_owned(), 1)]));
+        }
+    });
+}
+
+#[test]
+fn a_fetch_that_waits_for_a_topic_ends_when_the_topic_is_deleted() {
+    with_broker(async |kit| {
+        kit.create_topic("a", 1, &[]).await;
+        let mut client = Client::new(&kit);
+        client.fetch(1000, &[("a", 0)], &[]).await;
+        let deleted = kit.broker.controller().delete_topics(vec![TopicRef::Name("a".to_owned())]);
+        let before = kit.broker.io().now();
+        client.wait_max_ms = 1_000_000;
+        let (answer, _) = join(client.fetch(1000, &[], &[]), deleted).await;
+        // The shard acts before the metadata say so: until then it only knows that it does not lead it.
+        assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::NotLeaderOrFollower.code());
+        // The simulated clock stands still but for sleeps.
+        assert!(kit.broker.io().now() - before < Duration::from_secs(1000));
     });
 }
 
