@@ -115,6 +115,7 @@ fn settings(config: &BrokerConfig, listening: &Listening) -> Settings {
         fetch_max_bytes: config.fetch_max_bytes,
         fetch_sessions_max: config.fetch_sessions_max,
         request_partitions_max: config.request_partitions_max,
+        recordless_request_bytes_max: config.recordless_request_bytes_max,
         log_dirs: config.log_dirs.clone(),
         set_at_start: config.set_at_start.clone(),
     }

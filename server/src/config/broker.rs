@@ -52,6 +52,8 @@ pub struct BrokerConfig {
     pub fetch_sessions_max: usize,
     /// `max.request.partition.size.limit`.
     pub request_partitions_max: usize,
+    /// `ringmain.recordless.request.max.bytes`: the largest request of any kind but Produce.
+    pub recordless_request_bytes_max: usize,
     /// The engine's limits.
     pub store: StoreConfig,
     /// `log.retention.check.interval.ms`.
@@ -114,6 +116,7 @@ impl BrokerConfig {
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
             fetch_sessions_max: count(resolved.integer("max.incremental.fetch.session.cache.slots")),
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
+            recordless_request_bytes_max: count(resolved.integer("ringmain.recordless.request.max.bytes")),
             store,
             retention_check_interval: Duration::from_millis(count_u64(
                 resolved.integer("log.retention.check.interval.ms"),
@@ -138,7 +141,8 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
         lingering_bytes: Arc::default(),
         shard_count: 1,
         admissions: Arc::default(),
-        idle_max: ms("connections.max.idle.ms"),
+        // −1, which is no duration, stands for never.
+        idle_max: Some(ms("connections.max.idle.ms")).filter(|idle| !idle.is_zero()).unwrap_or(Duration::MAX),
         first_request_max: ms("ringmain.first.request.timeout.ms"),
         received_bytes_max: bytes("queued.max.request.bytes"),
         unsent_bytes_max: bytes("ringmain.unsent.response.max.bytes"),
@@ -211,6 +215,12 @@ mod tests {
         assert_eq!(config.topic_defaults, TopicSettings::default());
         assert!(config.auto_create_topics);
         assert_eq!(config.store.tail_cache_bytes, 1 << 30);
+        assert_eq!(config.net.idle_max, Duration::from_mins(10));
+    }
+
+    #[test]
+    fn connections_may_be_idle_for_ever_as_in_kafka() {
+        assert_eq!(config(&["connections.max.idle.ms=-1"]).unwrap().net.idle_max, Duration::MAX);
     }
 
     #[test]

@@ -141,6 +141,14 @@ pub const KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes),
     Key::new(
+        "ringmain.recordless.request.max.bytes",
+        Kind::Int(1_048_576, INT_MAX),
+        Some("16777216"),
+        "The largest request of any kind but Produce; a larger one closes its connection. What is read into memory is \
+         many times as large, and keeps its shard busy; 16 MiB name several hundred thousand partitions.",
+    )
+    .unit(Unit::Bytes),
+    Key::new(
         "max.connections",
         Kind::Int(0, INT_MAX),
         Some("10000"),
@@ -190,9 +198,9 @@ pub const KEYS: &[Key] = &[
     .unit(Unit::Milliseconds),
     Key::new(
         "connections.max.idle.ms",
-        Kind::Long(1, i64::MAX),
+        Kind::Long(-1, i64::MAX),
         Some("600000"),
-        "A connection on which no byte moved for this long is closed.",
+        "A connection on which no byte moved for this long is closed; -1 never.",
     )
     .unit(Unit::Milliseconds),
     Key::new(

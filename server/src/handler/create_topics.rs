@@ -21,6 +21,7 @@ use ringmain_protocol::messages::create_topics_response::{
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
+use super::turns::Turns;
 use super::{Answer, Broker, Context, configs, errors, topics};
 use crate::metadata::request::{CreateTopicSpec, CreatedTopic};
 
@@ -36,12 +37,14 @@ pub(super) async fn handle<I: Io>(
     context: &Context,
     request: CreateTopicsRequest,
 ) -> Answer<CreateTopicsResponse> {
-    let mut times_named: HashMap<Str, u32> = HashMap::new();
+    let (mut times_named, mut turns): (HashMap<Str, u32>, _) = (HashMap::new(), Turns::default());
     for topic in &request.topics {
+        turns.entry_done().await;
         *times_named.entry(topic.name.clone()).or_default() += 1;
     }
     let (mut results, mut specs) = (Vec::with_capacity(request.topics.len()), Vec::new());
     for topic in request.topics {
+        turns.entry_done().await;
         match times_named.get_mut(&topic.name) {
             Some(1) => {}
             // Told once, however often it is named.

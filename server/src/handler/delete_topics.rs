@@ -17,6 +17,7 @@ use ringmain_protocol::messages::delete_topics_response::{DeletableTopicResult, 
 use ringmain_protocol::wire::{Str, Uuid};
 use ringmain_storage::io::Io;
 
+use super::turns::Turns;
 use super::{Answer, Broker, Context, errors, topics};
 use crate::metadata::request::TopicRef;
 
@@ -42,7 +43,8 @@ pub(super) async fn handle<I: Io>(
         let responses = asked.into_iter().map(|topic| disabled(topic, context.version)).collect();
         return DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }.into();
     }
-    let (mut responses, named) = named_once(asked);
+    let mut turns = Turns::default();
+    let (mut responses, named) = named_once(asked, &mut turns).await;
     let image = broker.image();
     let by_id: HashSet<Uuid> =
         named.iter().filter(|topic| topic.name.is_none()).map(|topic| topic.topic_id).collect();
@@ -51,6 +53,7 @@ pub(super) async fn handle<I: Io>(
     // Those by name first: they may be the topics of ids that stand elsewhere in the request.
     let (by_name, rest): (Vec<_>, Vec<_>) = named.into_iter().partition(|topic| topic.name.is_some());
     for topic in by_name.into_iter().chain(rest) {
+        turns.entry_done().await;
         // The answer tells both, whichever was asked by.
         let found = match &topic.name {
             Some(name) => image.topic_by_name(name),
@@ -97,13 +100,18 @@ fn disabled(topic: DeleteTopicState, version: i16) -> DeletableTopicResult {
 }
 
 /// Sorts out what is named wrongly or more than once.
-fn named_once(asked: Vec<DeleteTopicState>) -> (Vec<DeletableTopicResult>, Vec<DeleteTopicState>) {
+async fn named_once(
+    asked: Vec<DeleteTopicState>,
+    turns: &mut Turns,
+) -> (Vec<DeletableTopicResult>, Vec<DeleteTopicState>) {
     let mut times: HashMap<(Option<Str>, Uuid), u32> = HashMap::new();
     for topic in &asked {
+        turns.entry_done().await;
         *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
     }
     let (mut refusals, mut named, mut told) = (Vec::new(), Vec::with_capacity(asked.len()), HashSet::new());
     for topic in asked {
+        turns.entry_done().await;
         let by_id = !topic.topic_id.is_zero();
         let wrong = match (topic.name.is_some(), by_id) {
             (true, true) => Some("You may not specify both topic name and topic id."),
@@ -134,6 +142,8 @@ fn refused(name: Option<Str>, topic_id: Uuid, code: ErrorCode, message: String) 
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::super::test_kit::with_settings;
     use super::*;
 
@@ -146,7 +156,9 @@ mod tests {
         let id = Uuid::from_u128(7);
         let both = DeleteTopicState { name: Some(Str::from("b")), topic_id: id };
         let neither = DeleteTopicState { name: None, topic_id: Uuid::ZERO };
-        let (refusals, named) = named_once(vec![by_name("a"), by_name("c"), by_name("a"), both, neither]);
+        let asked = vec![by_name("a"), by_name("c"), by_name("a"), both, neither];
+        let mut turns = Turns::default();
+        let (refusals, named) = named_once(asked, &mut turns).now_or_never().unwrap();
         assert_eq!(named, [by_name("c")]);
         let names: Vec<_> = refusals.iter().map(|refusal| refusal.name.as_deref()).collect();
         assert_eq!(names, [Some("a"), Some("b"), None]);

@@ -8,8 +8,10 @@
 //! Apache. No key of the table is a secret.
 //!
 //! Order of checks, as in `ConfigHelper.describeConfigs`: every kind of resource is one Kafka knows, else nothing is
-//! described → topic: name valid, exists; broker: empty or this broker's id → only the keys asked for, all if none is
+//! described → not named too often → topic: name valid, exists; broker: empty or this broker's id → only the keys asked for, all if none is
 //! named.
+
+use std::collections::HashSet;
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::describe_configs_request::{
@@ -22,6 +24,7 @@ use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
 use super::configs::{self, Entry, Source};
+use super::turns::Turns;
 use super::{Answer, Broker, Context, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
@@ -34,8 +37,12 @@ const GROUP: i8 = 32;
 /// The kinds of resources that Kafka knows.
 const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
+/// Resources that a request may name again. Each is answered every time, as in Apache, and an answer is hundreds of
+/// times as long as the question: without a limit one request could ask for more than there is memory.
+const REPEATS_MAX: usize = 100;
+
 /// Answers one `DescribeConfigs`.
-pub(super) fn handle<I: Io>(
+pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     context: &Context,
     request: DescribeConfigsRequest,
@@ -44,39 +51,46 @@ pub(super) fn handle<I: Io>(
     let extras = Extras { synonyms: request.include_synonyms, documentation: request.include_documentation };
     let mut strange = request.resources.iter().map(|resource| resource.resource_type);
     let strange = strange.find(|kind| !KINDS.contains(kind));
-    let results = request
-        .resources
-        .into_iter()
-        .map(|resource| {
-            let described = match strange {
-                Some(kind) => {
-                    Err((ErrorCode::InvalidRequest, format!("there are no resources of kind {kind}")))
-                }
-                None => describe(broker, &image, &resource),
-            };
-            let (code, message, entries) = match described {
-                // As Apache: an empty message, not none.
-                Ok(entries) => (ErrorCode::None, Some(Str::default()), entries),
-                Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
-            };
-            let asked = resource.configuration_keys.filter(|keys| !keys.is_empty());
-            let configs = entries
-                .iter()
-                .filter(|entry| {
-                    asked.as_ref().is_none_or(|keys| keys.iter().any(|key| **key == *entry.key.name))
-                })
-                .map(|entry| told(entry, context.version, extras))
-                .collect();
-            DescribeConfigsResult {
-                error_code: code.code(),
-                error_message: message,
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name,
-                configs,
+    let (mut results, mut turns) = (Vec::with_capacity(request.resources.len()), Turns::default());
+    let (mut named, mut repeats) = (HashSet::new(), 0);
+    for resource in request.resources {
+        turns.entry_done().await;
+        repeats += usize::from(!named.insert(subject(&resource)));
+        let described = match strange {
+            Some(kind) => Err((ErrorCode::InvalidRequest, format!("there are no resources of kind {kind}"))),
+            None if repeats > REPEATS_MAX => {
+                Err((ErrorCode::InvalidRequest, "too many resources are named again and again".to_owned()))
             }
-        })
-        .collect();
+            None => describe(broker, &image, &resource),
+        };
+        let (code, message, entries) = match described {
+            // As Apache: an empty message, not none.
+            Ok(entries) => (ErrorCode::None, Some(Str::default()), entries),
+            Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
+        };
+        let asked = resource.configuration_keys.filter(|keys| !keys.is_empty());
+        let asked: Option<HashSet<&str>> = asked.as_ref().map(|keys| keys.iter().map(|key| &**key).collect());
+        let is_asked = |entry: &&Entry| asked.as_ref().is_none_or(|keys| keys.contains(entry.key.name));
+        results.push(DescribeConfigsResult {
+            error_code: code.code(),
+            error_message: message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            configs: entries
+                .iter()
+                .filter(is_asked)
+                .map(|entry| told(entry, context.version, extras))
+                .collect(),
+        });
+    }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }.into()
+}
+
+/// What a resource is about: a broker may be called by many names, `1` and `+01`, and is one all the same.
+fn subject(resource: &DescribeConfigsResource) -> (i8, Str) {
+    let is_broker = resource.resource_type == ConfigResource::BROKER;
+    let name = if is_broker { Str::default() } else { resource.resource_name.clone() };
+    (resource.resource_type, name)
 }
 
 /// All keys of a resource.
@@ -200,6 +214,30 @@ mod tests {
             for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (32, ""), (0, "t"), (99, "t")] {
                 assert_eq!(ask(&kit, kind, name, &[]).await, "error 42", "{kind} {name}");
             }
+        });
+    }
+
+    #[test]
+    fn a_request_that_repeats_itself_is_not_answered_for_ever() {
+        with_broker(async |kit| {
+            kit.create_topic("t", 1, &[]).await;
+            let resource = |kind, name: &str| DescribeConfigsResource {
+                resource_type: kind,
+                resource_name: Str::from(name),
+                configuration_keys: None,
+            };
+            let ids = ["1", "+1", "01", "001"];
+            let resources = (0..10_000)
+                .map(|at| if at % 2 == 0 { resource(2, "t") } else { resource(4, ids[at / 2 % ids.len()]) });
+            let request = DescribeConfigsRequest {
+                resources: resources.collect(),
+                ..DescribeConfigsRequest::default()
+            };
+            let answer = kit.ask(4, &request).await;
+            assert_eq!(answer.results.len(), 10_000);
+            let described = answer.results.iter().filter(|result| !result.configs.is_empty()).count();
+            assert_eq!(described, 2 + REPEATS_MAX);
+            assert!(answer.results[2 + REPEATS_MAX..].iter().all(|result| result.error_code == 42));
         });
     }
 }

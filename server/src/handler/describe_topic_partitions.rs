@@ -20,11 +20,12 @@ use ringmain_protocol::messages::describe_topic_partitions_response::{
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
+use super::turns::Turns;
 use super::{Answer, Broker, topics};
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 
 /// Answers one `DescribeTopicPartitions`.
-pub(super) fn handle<I: Io>(
+pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     request: &DescribeTopicPartitionsRequest,
 ) -> Answer<DescribeTopicPartitionsResponse> {
@@ -54,10 +55,14 @@ pub(super) fn handle<I: Io>(
         let mut all = image.topics().filter(|topic| is_after(&topic.name));
         let _ = all.try_for_each(|topic| portion.take(&topic.name, Some(topic), start(&topic.name)));
     } else {
-        let mut named = named.into_iter().filter(|name| is_after(name));
-        let _ = named.try_for_each(|name| {
-            portion.take(name, image.topic_by_name(name).map(|topic| &**topic), start(name))
-        });
+        let mut turns = Turns::default();
+        for name in named.into_iter().filter(|name| is_after(name)) {
+            turns.entry_done().await;
+            let topic = image.topic_by_name(name).map(|topic| &**topic);
+            if portion.take(name, topic, start(name)).is_none() {
+                break;
+            }
+        }
     }
     portion.response.into()
 }

@@ -2,8 +2,8 @@
 //!
 //! Order of checks, as in `RequestHeader.parse` and `RequestContext.parseRequest`: key known and served → version served
 //! (`ApiVersions` answers a wrong one, every other API closes the connection: the client cannot have learnt of it
-//! here) → body readable. A body that cannot be read closes the connection and says which field it was; bytes
-//! after it are not looked at, as in Apache.
+//! here) → no larger than a request of its kind may be → body readable. A body that cannot be read closes the connection
+//! and says which field it was; bytes after it are not looked at, as in Apache.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ringmain_protocol::ApiKey;
@@ -22,6 +22,9 @@ use super::{
 };
 use super::{describe_log_dirs, describe_producers, describe_topic_partitions, list_config_resources};
 use super::{list_partition_reassignments, update_features};
+
+/// The configuration key of the limit of requests without records.
+const KEY: &str = "ringmain.recordless.request.max.bytes";
 
 /// First version of the request header that ends in tagged fields.
 const FLEXIBLE_HEADER: i16 = 2;
@@ -44,6 +47,11 @@ impl<I: Io> Broker<I> {
                 return frame::<ApiVersionsResponse>(key, &request, 0, told.into());
             }
             return Response::Close(format!("{} version {} is not served", key.name(), request.version));
+        }
+        let (bytes, bytes_max) = (request.rest.len(), self.settings().recordless_request_bytes_max);
+        if key != ApiKey::Produce && bytes > bytes_max {
+            let why = format!("{} of {bytes} bytes is larger than {KEY}={bytes_max}", key.name());
+            return Response::Close(why);
         }
         match key {
             ApiKey::Produce => {
@@ -87,8 +95,10 @@ impl<I: Io> Broker<I> {
                 answer(key, request, async |_, body| create_partitions::handle(self, body).await).await
             }
             ApiKey::DescribeConfigs => {
-                answer(key, request, async |context, body| describe_configs::handle(self, context, body))
-                    .await
+                answer(key, request, async |context, body| {
+                    describe_configs::handle(self, context, body).await
+                })
+                .await
             }
             ApiKey::AlterConfigs => {
                 answer(key, request, async |_, body| alter_configs::handle(self, body).await).await
@@ -126,7 +136,8 @@ impl<I: Io> Broker<I> {
                 answer(key, request, async |_, body| describe_producers::handle(self, body).await).await
             }
             ApiKey::DescribeTopicPartitions => {
-                answer(key, request, async |_, body| describe_topic_partitions::handle(self, &body)).await
+                answer(key, request, async |_, body| describe_topic_partitions::handle(self, &body).await)
+                    .await
             }
             ApiKey::ListConfigResources => {
                 answer(key, request, async |context, body| {

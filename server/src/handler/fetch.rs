@@ -141,7 +141,7 @@ async fn full<I: Io>(
         end(broker, request.session_id).await;
     }
     let mut partitions = Partitions::new(broker.router().shard_count());
-    partitions.update(request.topics, Vec::new());
+    partitions.update(request.topics, Vec::new()).await;
     if request.session_epoch == EPOCH_SESSIONLESS || asking.version < 7 {
         return partitions.fetch(broker, asking, (None, true)).await;
     }

@@ -19,6 +19,7 @@ use ringmain_protocol::messages::list_offsets_response::{
 use ringmain_storage::io::Io;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
+use super::turns::Turns;
 use super::{Answer, Broker, Context, errors};
 use crate::metadata::image::TopicImage;
 use crate::partition::Partition;
@@ -71,10 +72,10 @@ pub(super) async fn handle<I: Io>(
         (CONSUMER_REPLICA_ID, _) => View::Uncommitted,
         _ => View::Replica,
     };
-    let mut named = HashSet::new();
-    let mut twice = HashSet::new();
+    let (mut named, mut twice, mut turns) = (HashSet::new(), HashSet::new(), Turns::default());
     for topic in &request.topics {
         for partition in &topic.partitions {
+            turns.entry_done().await;
             let name = (topic.name.clone(), partition.partition_index);
             if !named.insert(name.clone()) {
                 twice.insert(name);
@@ -87,6 +88,7 @@ pub(super) async fn handle<I: Io>(
         let described = image.topic_by_name(&topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
+            turns.entry_done().await;
             let found = if twice.contains(&(topic.name.clone(), partition.partition_index)) {
                 Err(ErrorCode::InvalidRequest)
             } else if !knows_time(partition.timestamp, context.version) {

@@ -24,6 +24,7 @@ use ringmain_protocol::messages::metadata_response::{
 use ringmain_protocol::wire::{Str, Uuid};
 use ringmain_storage::io::Io;
 
+use super::turns::Turns;
 use super::{Answer, Broker, Context, errors, topics};
 use crate::metadata::error::ErrorCode as ControllerCode;
 use crate::metadata::image::{MetadataImage, TopicImage};
@@ -122,8 +123,10 @@ async fn by_name<I: Io>(
 ) -> Vec<MetadataResponseTopic> {
     let names: BTreeSet<Str> = asked.iter().filter_map(|topic| topic.name.clone()).collect();
     let image = broker.image();
-    let (mut described, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
+    let (mut described, mut missing, mut turns) =
+        (Vec::with_capacity(names.len()), Vec::new(), Turns::default());
     for name in names {
+        turns.entry_done().await;
         match image.topic_by_name(&name) {
             Some(topic) => described.push(describe(&image, topic)),
             None if !topics::is_valid_name(&name) => {

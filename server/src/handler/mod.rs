@@ -36,6 +36,7 @@ mod response;
 #[cfg(test)]
 mod test_kit;
 mod topics;
+mod turns;
 mod update_features;
 
 use std::cell::RefCell;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub fetch_max_bytes: usize,
     /// `max.request.partition.size.limit`: the most partitions one answer describes.
     pub request_partitions_max: usize,
+    /// `ringmain.recordless.request.max.bytes`: the largest request of any kind but Produce.
+    pub recordless_request_bytes_max: usize,
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.

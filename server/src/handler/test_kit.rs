@@ -70,6 +70,7 @@ impl Kit {
             fetch_max_bytes: 1 << 20,
             fetch_sessions_max: 1000,
             request_partitions_max: 2000,
+            recordless_request_bytes_max: 16 << 20,
             log_dirs: vec![PathBuf::from("/data")],
             set_at_start: BTreeMap::new(),
         };

@@ -1,9 +1,12 @@
 //! What several handlers ask about topics and nodes.
 
+use std::pin::pin;
+
 use futures::{StreamExt, stream};
 use ringmain_protocol::wire::Uuid;
 use ringmain_storage::types::{PartitionIndex, PartitionKey, TopicId};
 
+use super::turns::Turns;
 use crate::metadata::image::MetadataImage;
 
 /// Longest name of a topic: its folder is `name-partition`, and a file name has at most 255 bytes.
@@ -57,7 +60,13 @@ const AT_A_TIME: usize = 64;
 
 /// What all of `work` comes to, in its order, so much of it under way at a time.
 pub(super) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
-    stream::iter(work).buffered(AT_A_TIME).collect().await
+    let mut work = pin!(stream::iter(work).buffered(AT_A_TIME));
+    let (mut results, mut turns) = (Vec::new(), Turns::default());
+    while let Some(result) = work.next().await {
+        results.push(result);
+        turns.entry_done().await;
+    }
+    results
 }
 
 /// A broker as clients see it on one listener.

@@ -17,6 +17,7 @@ use ringmain_protocol::wire::{Records, Str, Uuid};
 use ringmain_storage::io::Io;
 use ringmain_storage::segment::Slice;
 
+use super::super::turns::Turns;
 use super::super::{Answer, Broker};
 use super::Asking;
 use super::gather::{Gathering, gather};
@@ -74,9 +75,11 @@ impl Partitions {
     }
 
     /// Takes in what a request names and drops what it forgets.
-    pub(super) fn update(&mut self, topics: Vec<FetchTopic>, forgotten: Vec<ForgottenTopic>) {
+    pub(super) async fn update(&mut self, topics: Vec<FetchTopic>, forgotten: Vec<ForgottenTopic>) {
+        let mut turns = Turns::default();
         for topic in topics {
             for partition in topic.partitions {
+                turns.entry_done().await;
                 let key = (topic.topic.clone(), topic.topic_id, partition.partition);
                 let named = Named { topic: topic.topic.clone(), id: topic.topic_id, partition };
                 self.set(key, named);
@@ -84,6 +87,7 @@ impl Partitions {
         }
         for topic in forgotten {
             for partition in topic.partitions {
+                turns.entry_done().await;
                 self.forget(&(topic.topic.clone(), topic.topic_id, partition));
             }
         }
@@ -154,7 +158,9 @@ impl Partitions {
         let image = broker.image();
         let mut looked_at = std::mem::take(&mut self.changed);
         looked_at.extend(self.unresolved.iter().copied());
+        let mut turns = Turns::default();
         for slot in looked_at {
+            turns.entry_done().await;
             let Some(entry) = self.entry(slot) else { continue };
             match entry.named.want(asking, &image) {
                 Ok(want) => {
@@ -183,6 +189,7 @@ impl Partitions {
         (got, self.first) = gather(broker, gathering).await;
         let image = broker.image();
         for (slot, got) in got {
+            turns.entry_done().await;
             let Some(entry) = self.entry(slot) else { continue };
             let is_gone = got.offsets.is_none();
             let (data, slices) = entry.named.answer(asking, &image, got);
@@ -202,17 +209,19 @@ impl Partitions {
         }
         answers.sort_by_key(|(slot, _, _)| *slot);
         answers.dedup_by_key(|(slot, _, _)| *slot);
-        self.respond(answers)
+        self.respond(answers).await
     }
 
     /// Puts partitions back to their topics, and record bytes into their place.
-    fn respond(
+    async fn respond(
         &mut self,
         answers: Vec<(u32, PartitionData, Vec<Slice>)>,
     ) -> (FetchResponse, Vec<Vec<Slice>>) {
         let mut response = FetchResponse::default();
         let mut all_slices = Vec::new();
+        let mut turns = Turns::default();
         for (slot, mut data, slices) in answers {
+            turns.entry_done().await;
             let Some(entry) = self.entry(slot) else { continue };
             let bytes: usize = slices.iter().map(Slice::len).sum();
             if let (Ok(index), Ok(len), false) =
@@ -315,8 +324,10 @@ impl Sessions {
         }
         session.epoch.set(if request.session_epoch == i32::MAX { 1 } else { request.session_epoch + 1 });
         let is_empty = {
+            let given_up = GivenUp { sessions: self, broker, number, done: false };
             let mut partitions = session.partitions.lock().await;
-            partitions.update(request.topics, request.forgotten_topics_data);
+            partitions.update(request.topics, request.forgotten_topics_data).await;
+            given_up.done();
             partitions.is_empty()
         };
         if is_empty {
