@@ -34,6 +34,8 @@ pub struct ControlConfig {
     pub log_dirs: Vec<PathBuf>,
     /// This node's id.
     pub node_id: i32,
+    /// Where this node stands, if it is said.
+    pub rack: Option<String>,
     /// Where clients are told to connect, by listener.
     pub listeners: Vec<Endpoint>,
     /// The cluster's id for directories that have none yet; `None` makes one up.

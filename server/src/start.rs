@@ -68,6 +68,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     let control_config = ControlConfig {
         log_dirs: config.log_dirs.clone(),
         node_id: config.node_id,
+        rack: config.rack.clone(),
         listeners: listening.endpoints.clone(),
         cluster_id: config.cluster_id.clone(),
         num_partitions: config.num_partitions,

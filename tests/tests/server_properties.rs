@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use ringmain_tests::batch;
 use ringmain_tests::broker::{Broker, binary, free_port};
 use ringmain_tests::client::{Client, METADATA};
 use ringmain_tests::wire::{Reader, Writer};
@@ -58,6 +59,39 @@ fn told(client: &mut Client) -> Vec<(String, i32)> {
     brokers.collect()
 }
 
+/// What nodes in production say beside it.
+const PRODUCTION: &str = "broker.rack=az1\n\
+    auto.create.topics.enable=false\n\
+    auto.leader.rebalance.enable=true\n\
+    background.threads=10\n\
+    compression.type=producer\n\
+    connections.max.idle.ms=-1\n\
+    controlled.shutdown.enable=true\n\
+    default.replication.factor=1\n\
+    delete.topic.enable=true\n\
+    fetch.purgatory.purge.interval.requests=1000\n\
+    group.initial.rebalance.delay.ms=3000\n\
+    inter.broker.protocol.version=3.9\n\
+    log.cleaner.enable=true\n\
+    log.cleaner.threads=2\n\
+    log.flush.interval.messages=10000\n\
+    log.flush.interval.ms=1000\n\
+    log.retention.ms=-1\n\
+    log.roll.jitter.ms=1000\n\
+    max.connections.per.ip=1000\n\
+    message.max.bytes=104857600\n\
+    metric.reporters=org.apache.kafka.common.metrics.JmxReporter\n\
+    min.insync.replicas=1\n\
+    num.replica.fetchers=4\n\
+    offsets.retention.minutes=10080\n\
+    queued.max.requests=500\n\
+    replica.fetch.max.bytes=104857600\n\
+    replica.lag.time.max.ms=30000\n\
+    sasl.enabled.mechanisms=PLAIN\n\
+    socket.connection.setup.timeout.ms=10000\n\
+    ssl.keystore.location=/etc/kafka/keystore.jks\n\
+    unclean.leader.election.enable=false\n";
+
 /// What the binary says when these settings refuse the start.
 fn refused(settings: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
@@ -90,6 +124,28 @@ fn the_file_of_an_apache_node_starts_the_broker_unchanged() {
     assert_eq!(note.len(), 1, "{log}");
     assert!(note[0].contains("num.network.threads"), "keys with one reason share a note: {note:?}");
     assert!(log.lines().filter(|line| line.contains("without effect")).count() < 8, "{log}");
+    assert!(broker.stop().success());
+}
+
+#[test]
+fn the_file_of_a_node_in_production_starts_the_broker_and_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (clients, controller) = (free_port(), free_port());
+    let file = directory.path().join("server.properties");
+    let text = properties(&directory.path().join("logs"), clients, controller) + PRODUCTION;
+    fs::write(&file, text).unwrap();
+    let broker = Broker::start_with_file(&file, format!("127.0.0.1:{clients}"));
+    assert!(!broker.log().contains("WARN"), "{}", broker.log());
+    let mut client = Client::connect(&broker.address);
+    let answer = client.request(METADATA, 1, &Writer::default().i32(0).0).unwrap();
+    let mut reader = Reader(&answer);
+    let broker_count = reader.count();
+    let _broker = (reader.i32(), reader.string(), reader.i32());
+    assert_eq!((broker_count, &*reader.string()), (1, "az1"), "clients are told the rack");
+    client.create_topic_and_wait("large", 1);
+    let batch = batch::build(&[vec![7; 90_000_000]]);
+    assert_eq!(client.produce("large", 0, &batch).unwrap().error_code, 0, "message.max.bytes holds");
+    assert!(batch::records(&client.fetch("large", 0, 0).unwrap().records)[0].1 == vec![7; 90_000_000]);
     assert!(broker.stop().success());
 }
 

@@ -20,6 +20,8 @@ use crate::partition::TopicSettings;
 pub struct BrokerConfig {
     /// `node.id`.
     pub node_id: i32,
+    /// `broker.rack`: where it stands.
+    pub rack: Option<String>,
     /// `ringmain.cluster.id`.
     pub cluster_id: Option<String>,
     /// Where to listen, and what clients are told.
@@ -76,7 +78,6 @@ impl BrokerConfig {
         notes.extend(listeners.notes.iter().cloned());
         let log_dirs = log_dirs(resolved)?;
         let mut store = StoreConfig::new(&log_dirs[0]);
-        store.journal_file_bytes = count_u64(resolved.integer("ringmain.journal.file.bytes")) / 4096 * 4096;
         let quarter = usize::try_from((memory_bytes / 4).clamp(16 << 20, 1 << 30)).unwrap_or(1 << 30);
         store.tail_cache_bytes = match resolved.integer("ringmain.tail.cache.bytes") {
             None => quarter,
@@ -85,14 +86,10 @@ impl BrokerConfig {
         let set_at_start = resolved.set_at_start();
         let topic_defaults =
             TopicSettings::of_broker(&Layers { own: None, all: None, at_start: &set_at_start });
-        if topic_defaults.log.max_message_bytes as u64 + 65_536 > store.journal_file_bytes {
-            return Err(resolved.refuse(
-                "message.max.bytes",
-                "a batch must fit into a journal file: raise ringmain.journal.file.bytes",
-            ));
-        }
+        store.journal_file_bytes = journal_file_bytes(resolved, topic_defaults.log.max_message_bytes as u64)?;
         Ok(Self {
             node_id: i32::try_from(resolved.integer("node.id").unwrap_or(1)).unwrap_or(1),
+            rack: resolved.text("broker.rack").map(str::to_owned),
             cluster_id: resolved.text("ringmain.cluster.id").map(str::to_owned),
             listeners,
             listen_backlog: i32::try_from(resolved.integer("socket.listen.backlog.size").unwrap_or(0))
@@ -124,6 +121,24 @@ impl BrokerConfig {
             log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
             set_at_start,
         })
+    }
+}
+
+/// Length of a journal file: as set, else the default or what the largest batch needs.
+fn journal_file_bytes(resolved: &Resolved, batch_bytes_max: u64) -> Result<u64, ConfigError> {
+    const KEY: &str = "ringmain.journal.file.bytes";
+    const LARGEST: u64 = 1 << 30;
+    let file_bytes = count_u64(resolved.integer(KEY)) / 4096 * 4096;
+    let needed = (batch_bytes_max + 65_536).next_multiple_of(1 << 20);
+    match needed {
+        _ if needed <= file_bytes => Ok(file_bytes),
+        _ if needed <= LARGEST && !resolved.is_set(KEY) => Ok(needed),
+        _ => {
+            let problem = format!(
+                "a batch must fit into a journal file: {KEY} has to be {needed} at least, {LARGEST} at most"
+            );
+            Err(resolved.refuse("message.max.bytes", problem))
+        }
     }
 }
 
@@ -232,6 +247,16 @@ mod tests {
         assert!(config(&["ringmain.admin.listener=9644"]).is_err());
         assert!(config(&["max.connections.per.ip.overrides=127.0.0.1:5,[::1]:7"]).is_ok());
         assert!(config(&["max.connections.per.ip.overrides=some.host:5"]).is_err());
+    }
+
+    #[test]
+    fn journal_files_are_as_large_as_the_largest_batch_needs() {
+        let bytes = |set: &[&str]| config(set).map(|config| config.store.journal_file_bytes);
+        assert_eq!(bytes(&[]).unwrap(), 32 << 20);
+        assert_eq!(bytes(&["message.max.bytes=104857600"]).unwrap(), 101 << 20);
+        assert!(bytes(&["message.max.bytes=2000000000"]).is_err());
+        let both = ["message.max.bytes=104857600", "ringmain.journal.file.bytes=33554432"];
+        assert!(bytes(&both).unwrap_err().to_string().contains("ringmain.journal.file.bytes"));
     }
 
     #[test]

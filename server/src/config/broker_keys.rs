@@ -90,6 +90,12 @@ pub const KEYS: &[Key] = &[
         "Who may do what. Authorization is not built, so a class refuses the start.",
     ),
     Key::new(
+        "broker.rack",
+        Kind::Text,
+        None,
+        "Where this broker stands; clients are told.",
+    ),
+    Key::new(
         "socket.listen.backlog.size",
         Kind::Int(1, INT_MAX),
         Some("4096"),
@@ -415,7 +421,8 @@ pub const KEYS: &[Key] = &[
         "ringmain.journal.file.bytes",
         Kind::Long(8_388_608, 1_073_741_824),
         Some("33554432"),
-        "Length of one file of the journal. The largest batch must fit into one.",
+        "Length of one file of the journal. The largest batch must fit into one: if nobody sets it, it is as large as \
+         message.max.bytes needs at the start.",
     )
     .unit(Unit::Bytes),
     Key::new(

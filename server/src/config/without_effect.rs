@@ -1,7 +1,7 @@
 //! Kafka's keys that are accepted and have nothing to act on here, by the reason why. An ordinary
 //! `server.properties` holds many of them: it starts the broker unchanged, with one note a reason.
 
-/// Reasons and the keys they are for. `name.*` stands for every key that begins so.
+/// Reasons and the keys they are for. `name.*` stands for every key that begins so, `*.name` for every key that ends so.
 pub const REASONS: &[(&str, &[&str])] = &[
     (
         "shards do all network and disk work: ringmain.shards says how many",
@@ -17,11 +17,15 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ),
     ("the kernel sizes the buffers of sockets", &["socket.send.buffer.bytes", "socket.receive.buffer.bytes"]),
     ("connections are not slowed down, only counted", &["max.connection.creation.rate"]),
+    ("nobody waits in a purgatory that has to be emptied", &["*.purgatory.purge.interval.requests"]),
+    ("segment.jitter.ms is not built yet", &["log.roll.jitter.hours", "log.roll.jitter.ms"]),
     (
         "this process is the only controller, and nothing is elected",
         &[
             "controller.quorum.*",
             "controller.socket.timeout.ms",
+            "socket.connection.setup.timeout.ms",
+            "socket.connection.setup.timeout.max.ms",
             "controlled.shutdown.*",
             "auto.leader.rebalance.enable",
             "leader.imbalance.*",
@@ -46,8 +50,8 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "leader.replication.*",
             "alter.log.dirs.*",
             "inter.broker.protocol.version",
-            "broker.rack",
             "request.timeout.ms",
+            "cordoned.log.dirs",
         ],
     ),
     (
@@ -74,6 +78,8 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "transaction.state.log.num.partitions",
             "transaction.*",
             "transactional.*",
+            "add.partitions.to.txn.retry.backoff.ms",
+            "add.partitions.to.txn.retry.backoff.max.ms",
         ],
     ),
     (
@@ -84,8 +90,19 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "share.*",
         ],
     ),
-    ("quotas are not built yet", &["quota.*", "client.quota.callback.class"]),
-    ("tiered storage is not built", &["remote.log.*", "remote.log.storage.system.enable"]),
+    (
+        "quotas are not built yet",
+        &["quota.*", "controller.quota.*", "replication.quota.*", "client.quota.callback.class"],
+    ),
+    (
+        "tiered storage is not built",
+        &[
+            "remote.log.*",
+            "remote.log.storage.system.enable",
+            "remote.fetch.max.wait.ms",
+            "remote.list.offsets.request.timeout.ms",
+        ],
+    ),
     (
         "listeners are PLAINTEXT, and neither TLS nor SASL is spoken",
         &[
@@ -129,16 +146,17 @@ pub const REASONS: &[(&str, &[&str])] = &[
 
 /// Why a key has no effect; `None` if nothing is known of it.
 pub fn reason(name: &str) -> Option<&'static str> {
-    let matches = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == pattern,
+    let matches = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(prefix), _) => name.starts_with(prefix),
+        (None, Some(suffix)) => name.ends_with(suffix),
+        (None, None) => name == pattern,
     };
     REASONS.iter().find(|(_, keys)| keys.iter().any(|pattern| matches(pattern))).map(|(reason, _)| *reason)
 }
 
-/// Every listed key, without those that only say how a key begins.
+/// Every listed key, without those that only say how a key begins or ends.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    REASONS.iter().flat_map(|(_, keys)| keys.iter().copied()).filter(|name| !name.ends_with('*'))
+    REASONS.iter().flat_map(|(_, keys)| keys.iter().copied()).filter(|name| !name.contains('*'))
 }
 
 #[cfg(test)]
@@ -154,7 +172,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_by_its_name_or_its_beginning() {
+    fn every_key_of_kafka_is_known() {
+        let keys = include_str!("kafka_keys.txt").lines().filter(|line| !line.starts_with('#'));
+        let is_known = |name: &str| {
+            let is_alias = broker_keys::ALIASES.iter().any(|(alias, _)| *alias == name);
+            is_alias || broker_keys::find(name).is_some() || reason(name).is_some()
+        };
+        let unknown: Vec<&str> = keys.filter(|name| !is_known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_name_its_beginning_or_its_end() {
+        assert!(reason("fetch.purgatory.purge.interval.requests").is_some());
         assert!(reason("num.io.threads").is_some_and(|reason| reason.contains("shards")));
         assert!(reason("ssl.keystore.location").is_some_and(|reason| reason.contains("TLS")));
         assert_eq!(reason("num.io.thread"), None);

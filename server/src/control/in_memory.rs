@@ -90,6 +90,7 @@ pub(crate) fn in_memory() -> InMemory<impl Future<Output = ()> + 'static> {
     let config = ControlConfig {
         log_dirs: vec![PathBuf::from("/data")],
         node_id: 1,
+        rack: None,
         listeners: vec![endpoint],
         cluster_id: None,
         num_partitions: 1,

@@ -214,7 +214,7 @@ fn register(
         incarnation_id,
         listeners: config.listeners.clone(),
         features,
-        rack: None,
+        rack: config.rack.as_deref().map(Arc::from),
         fenced: true,
         in_controlled_shutdown: false,
         log_dirs: directory_ids.to_vec(),

@@ -18,6 +18,7 @@ fn config(directory: &Path) -> ControlConfig {
     ControlConfig {
         log_dirs: vec![directory.to_path_buf()],
         node_id: 1,
+        rack: None,
         listeners: vec![Endpoint {
             name: "PLAINTEXT".into(),
             host: "127.0.0.1".into(),

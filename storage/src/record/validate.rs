@@ -396,6 +396,9 @@ fn check_records(
         times.check(header.max_timestamp().0, None)?;
         return Ok(header.max_timestamp());
     }
+    if codec == Codec::None {
+        return check_uncompressed(header, records, limits);
+    }
     let records = decompress(codec, records, limits.decompressed_bytes_max).map_err(RecordError::from)?;
     check_uncompressed(header, &records, limits)
 }

@@ -41,3 +41,12 @@ fn records_survive_every_codec() {
         assert!(opened.iter().all(|record| record.unwrap().timestamp == TimestampMs(5000)));
     }
 }
+
+#[test]
+fn the_bound_of_what_is_unpacked_is_none_of_what_is_not() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&NewRecord { value: Some(&[7; 1000]), ..NewRecord::default() }).unwrap();
+    let batch = builder.build().unwrap();
+    let limits = ProduceLimits { decompressed_bytes_max: 100, ..ProduceLimits::default() };
+    validate_produced(&batch, &limits).unwrap();
+}
