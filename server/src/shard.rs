@@ -5,18 +5,21 @@
 //! every shard has stopped.
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::abort;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, mpsc as mpsc_std};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{join_all, try_join_all};
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use ringmain_storage::config::StoreConfig;
 use ringmain_storage::io::Io;
-use ringmain_storage::io::glommio::GlommioIo;
+use ringmain_storage::io::executor::{self, Pinned};
+use ringmain_storage::io::real::RealIo;
 use ringmain_storage::journal::directories::{Survey, survey};
 use ringmain_storage::manager::opening::finish_open;
 use ringmain_storage::manager::stopping::{StoppedLogs, finish_stop};
@@ -30,26 +33,15 @@ use crate::metadata::store::MetadataStore;
 use crate::net::handover::Peers;
 use crate::net::{Net, NetLimits, NetParts};
 use crate::partition::Stores;
-use crate::runtime::pulse::Pulse;
 use crate::runtime::router::{Inbox, Router};
 
-/// A busy executor looks at its rings at least this often (measured: longer ones stall peers).
-const PREEMPT_TIMER: Duration = Duration::from_millis(1);
-/// Registered I/O memory of the runtime's own rings; our files go through a ring of their own.
-const IO_MEMORY_BYTES: usize = 1 << 20;
-/// Threads for calls that block: opening and replacing files, filling the page cache. They may run on any core,
-/// since on the shard's own they would take its time.
-const HELPER_THREADS: usize = 4;
-/// How long an executor may take for its first turn, and how many are tried.
-const FIRST_TURN_MAX: Duration = Duration::from_secs(1);
-const EXECUTORS_MAX: usize = 30;
 /// How long a clean stop waits for connections to take their answers.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The broker as a real shard has it.
-pub type ShardBroker = Broker<GlommioIo>;
+pub type ShardBroker = Broker<RealIo>;
 /// Its connections.
-pub type ShardNet = Net<GlommioIo>;
+pub type ShardNet = Net<RealIo>;
 
 /// All a shard is given.
 #[derive(Debug)]
@@ -110,45 +102,30 @@ pub enum Step {
 }
 
 /// A started shard.
-pub type ShardHandle = glommio::ExecutorJoinHandle<()>;
+pub type ShardHandle = thread::JoinHandle<()>;
 
-/// Starts the shard's thread. The error says what to do.
-///
-/// An executor may lose its very first turn and sleep for ever (see [`crate::runtime::pulse`]), before anything could
-/// beat for it: then another is started in its place. Whichever runs first takes the configuration.
+/// Starts the shard's thread, on one CPU if any is named. The error says what to do.
 pub fn start(cpu: Option<usize>, config: ShardConfig) -> Result<ShardHandle, String> {
     let name = format!("shard-{}", config.parts.router.me());
-    let config = Arc::new(Mutex::new(Some(config)));
-    for _ in 0..EXECUTORS_MAX {
-        let config = Arc::clone(&config);
-        let (alive, lives) = mpsc_std::sync_channel(1);
-        let handle = LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
-            .name(&name)
-            .io_memory(IO_MEMORY_BYTES)
-            .preempt_timer(PREEMPT_TIMER)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(HELPER_THREADS))
-            .spawn(move || async move {
-                let config = config.lock().ok().and_then(|mut config| config.take());
-                if let Some(config) = config {
-                    // Nobody waits for it any more if this executor was late; it runs all the same.
-                    let _ = alive.send(());
-                    run(config).await;
-                }
-            })
-            .map_err(|error| {
-                format!("the shard's executor cannot start: {error}. `ulimit -l 8192` may be what it needs")
-            })?;
-        if lives.recv_timeout(FIRST_TURN_MAX).is_ok() {
-            return Ok(handle);
+    let started = thread::Builder::new().name(name.clone()).spawn(move || {
+        // The CPU may have been taken from this process since it was looked for.
+        let pinned = cpu.and_then(|cpu| Pinned::to(cpu).ok());
+        let ran = catch_unwind(AssertUnwindSafe(|| executor::block_on(pinned.as_ref(), run(config))));
+        match ran {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the shard's executor cannot start: {error}"),
+            Err(_) => {
+                tracing::error!("a shard has failed, and the broker with it: the next start recovers");
+                abort();
+            }
         }
-        tracing::debug!("{name} did not begin; another executor takes its place");
-    }
-    Err(format!("{name} does not begin to run: the machine gives it no CPU"))
+    });
+    started.map_err(|error| format!("the thread {name} cannot start: {error}"))
 }
 
 async fn run(config: ShardConfig) {
     let ShardConfig { stores, parts, mut steps } = config;
-    let io = match GlommioIo::new() {
+    let io = match RealIo::new() {
         Ok(io) => io,
         Err(error) => {
             // The first step fails with it.
@@ -156,11 +133,9 @@ async fn run(config: ShardConfig) {
             return;
         }
     };
-    let pulse = Pulse::start(&io);
-    let mut parts = Some((parts, pulse.clone()));
+    let mut parts = Some(parts);
     let mut serving: Option<Serving> = None;
     while let Some(step) = steps.next().await {
-        pulse.worked();
         match step {
             Step::Survey(outcome) => {
                 let surveys = stores.iter().map(|store| survey(&io, &store.log_dir));
@@ -222,10 +197,10 @@ type Serving = (Rc<ShardBroker>, Rc<ShardNet>);
 
 /// Opens the logs and puts the rest of the shard around them; nothing is accepted yet.
 async fn open(
-    io: &GlommioIo,
+    io: &RealIo,
     stores: &[StoreConfig],
     surveys: &[Survey],
-    (parts, pulse): (ShardParts, Pulse),
+    parts: ShardParts,
 ) -> Result<(Serving, Vec<RecoveryReport>), String> {
     let ShardParts { router, inbox, peers, net_inbox, limits, settings, metadata, controller, counters } =
         parts;
@@ -239,15 +214,15 @@ async fn open(
     let broker =
         Broker::new(BrokerParts { io: io.clone(), stores, router, store, controller, settings, counters });
     let spawner = io.clone();
-    io.spawn(inbox.serve((Rc::clone(&broker), pulse.clone()), move |work| spawner.spawn(work)));
-    let net = NetParts { limits, pulse: pulse.clone(), peers };
+    io.spawn(inbox.serve(Rc::clone(&broker), move |work| spawner.spawn(work)));
+    let net = NetParts { limits, peers };
     let net = Net::start(io.clone(), Rc::clone(&broker), net);
     let spawner = io.clone();
-    io.spawn(net_inbox.serve((Rc::clone(&net), pulse), move |work| spawner.spawn(work)));
+    io.spawn(net_inbox.serve(Rc::clone(&net), move |work| spawner.spawn(work)));
     Ok(((broker, net), reports))
 }
 
-async fn finish(io: &GlommioIo, log_dir: &Path, stopped: &[StoppedLogs]) -> Result<(), String> {
+async fn finish(io: &RealIo, log_dir: &Path, stopped: &[StoppedLogs]) -> Result<(), String> {
     finish_stop(io, log_dir, stopped).await.map_err(|error| error.to_string())
 }
 

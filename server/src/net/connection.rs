@@ -8,10 +8,11 @@
 //! answered, and the memory made for answers until they are sent. Requests that arrived are started one after the other, as
 //! long as both have room.
 
+use nix::sys::socket::Shutdown;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,11 +20,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use glommio::io::PollState;
 use ringmain_storage::io::Io;
+use ringmain_storage::io::executor::give_way;
 
 use super::framing::Framing;
-use super::handover;
 use super::room::Account;
 use super::{Net, Open};
 use crate::handler::{Part, Request, Response};
@@ -131,7 +131,6 @@ enum Woken {
 
 impl<I: Io> Connection<'_, I> {
     async fn serve(&mut self) -> End {
-        let mut watch = PollState::new();
         let mut ended = self.open.wait_for_end();
         loop {
             if !self.reading && self.in_flight.is_empty() && self.arrived.is_empty() {
@@ -139,7 +138,7 @@ impl<I: Io> Connection<'_, I> {
             }
             let woken = poll_fn(|cx| match ended.poll_unpin(cx) {
                 Poll::Ready(()) => Poll::Ready(Ok(Woken::Ended)),
-                Poll::Pending => self.poll_next(cx, &mut watch),
+                Poll::Pending => self.poll_next(cx),
             });
             let woken = woken.await;
             let step = match woken {
@@ -168,12 +167,12 @@ impl<I: Io> Connection<'_, I> {
         let Some(shard) = between.then(|| self.traffic.better_than(self.net.peers.me())).flatten() else {
             return Ok(());
         };
-        Err(End::Moves(shard, handover::duplicate(&self.open.socket)?))
+        Err(End::Moves(shard, self.open.socket.duplicate()?))
     }
 
     /// Ready when the oldest request has its answer, a further one can be started, or more can be read. Answers go
     /// first.
-    fn poll_next(&mut self, cx: &mut Context<'_>, watch: &mut PollState) -> Poll<io::Result<Woken>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Woken>> {
         self.poll_oldest(cx);
         if let Some(InFlight { state: State::Ready(_), .. }) = self.in_flight.front() {
             return Poll::Ready(Ok(Woken::Answer));
@@ -189,7 +188,7 @@ impl<I: Io> Connection<'_, I> {
             return if may_start { Poll::Ready(Ok(Woken::Startable)) } else { Poll::Pending };
         }
         if self.reading && self.received.poll_may_take(cx, self.framing.unfinished_bytes() > 0).is_ready() {
-            return self.open.socket.poll_readable(cx, watch).map_ok(|()| Woken::Readable);
+            return self.open.socket.poll_readable(cx).map_ok(|()| Woken::Readable);
         }
         Poll::Pending
     }
@@ -227,7 +226,6 @@ impl<I: Io> Connection<'_, I> {
 
     /// Reads what is there, up to one turn's bytes, and starts the requests that are whole.
     async fn receive(&mut self) -> Result<(), End> {
-        self.net.pulse.worked();
         let mut turn = 0;
         let mut frames = Vec::new();
         while self.reading
@@ -263,7 +261,7 @@ impl<I: Io> Connection<'_, I> {
             self.start_arrived();
         }
         if turn >= TURN_BYTES {
-            glommio::executor().yield_now().await;
+            give_way().await;
         }
         // What was just started may have filled another shard's mailbox: read no more until it has room.
         self.net.broker.router().room().await;
@@ -336,7 +334,6 @@ impl<I: Io> Connection<'_, I> {
             self.in_flight.shrink_to(0);
         }
         let (open, net) = (self.open, self.net);
-        net.pulse.worked();
         let in_memory = parts.iter().filter(|part| !matches!(part, Part::File { .. }));
         open.unsent_bytes.set(in_memory.map(Part::len).sum());
         open.socket.send(&parts, || open.moved(net.io.now())).await?;

@@ -3,7 +3,6 @@
 //!
 //! What travels is the socket itself, in an owner that closes it wherever it is dropped.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,9 +100,4 @@ impl<I: Io> Net<I> {
             listener::admit(&net, stream, newcomer);
         }));
     }
-}
-
-/// A second descriptor of the same socket, for another shard.
-pub(super) fn duplicate(socket: &super::socket::Socket) -> io::Result<TcpStream> {
-    socket.stream().try_clone()
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use glommio::io::PollableFd;
 use ringmain_storage::io::Io;
 
 use super::admission::{AdmissionLimits, address_max};
@@ -15,8 +15,6 @@ use super::handover::{Arrival, Newcomer};
 use super::{Net, Open, connection, socket::Socket};
 use crate::handler::{Broker, Peer};
 
-/// Connections taken before the shard's other tasks get a turn.
-const ACCEPTS_A_TURN: usize = 64;
 /// Pause when the process has no descriptors left: accepting at once again would spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -97,7 +95,7 @@ fn open(options: BindOptions) -> io::Result<TcpListener> {
 
 /// Accepts until the shard drains.
 pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
-    let listener = match PollableFd::new(listener) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!("the listener cannot be watched: {error}");
@@ -109,23 +107,16 @@ pub(super) async fn accept_loop<I: Io>(net: Rc<Net<I>>, listener: TcpListener) {
         if net.draining.get() {
             return;
         }
-        if let Either::Left(_) = select(stop, std::pin::pin!(listener.readable())).await {
-            return;
-        }
-        for _ in 0..ACCEPTS_A_TURN {
-            match listener.get_ref().accept() {
-                Ok((stream, peer)) => net.place(stream, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_exhausted(&error) => {
-                    tracing::warn!("no descriptor is left for a new connection ({error}); raise `ulimit -n`");
-                    net.io.sleep(EXHAUSTED_PAUSE).await;
-                    break;
-                }
-                // The peer gave up between its knock and our opening.
-                Err(error) => tracing::debug!("accept: {error}"),
+        let Either::Right((accepted, _)) = select(stop, pin!(listener.accept())).await else { return };
+        match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            Ok((stream, peer)) => net.place(stream, peer),
+            Err(error) if is_exhausted(&error) => {
+                tracing::warn!("no descriptor is left for a new connection ({error}); raise `ulimit -n`");
+                net.io.sleep(EXHAUSTED_PAUSE).await;
             }
+            // The peer gave up between its knock and our opening.
+            Err(error) => tracing::debug!("accept: {error}"),
         }
-        glommio::executor().yield_now().await;
     }
 }
 

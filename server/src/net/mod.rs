@@ -14,9 +14,10 @@ mod socket;
 mod throttled_log;
 mod watch;
 
+use nix::sys::socket::Shutdown;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -26,7 +27,6 @@ use event_listener::Event;
 use ringmain_storage::io::Io;
 
 use crate::handler::Broker;
-use crate::runtime::pulse::Pulse;
 pub use admission::{AdmissionLimits, Admissions};
 use handover::Peers;
 pub use listener::{BindError, BindOptions, bind};
@@ -81,8 +81,6 @@ impl NetLimits {
 pub struct NetParts<I: Io> {
     /// Their limits.
     pub limits: NetLimits,
-    /// Told of all work.
-    pub pulse: Pulse,
     /// The other shards.
     pub peers: Peers<Net<I>>,
 }
@@ -92,7 +90,6 @@ pub struct Net<I: Io> {
     io: I,
     broker: Rc<Broker<I>>,
     limits: NetLimits,
-    pulse: Pulse,
     peers: Peers<Self>,
     receive: RefCell<Box<[u8]>>,
     received: Rc<Room>,
@@ -114,7 +111,7 @@ impl<I: Io> std::fmt::Debug for Net<I> {
 impl<I: Io> Net<I> {
     /// Starts with no listener and no connection; one background task looks over them.
     pub fn start(io: I, broker: Rc<Broker<I>>, parts: NetParts<I>) -> Rc<Self> {
-        let NetParts { limits, pulse, peers } = parts;
+        let NetParts { limits, peers } = parts;
         let clock = io.clone();
         let net = Rc::new(Self {
             io,
@@ -122,7 +119,6 @@ impl<I: Io> Net<I> {
             received: Room::new(limits.received_bytes_max),
             unsent: Room::new(limits.unsent_bytes_max),
             limits,
-            pulse,
             peers,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),
             open: RefCell::default(),

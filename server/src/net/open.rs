@@ -1,7 +1,6 @@
 //! What a shard knows of a connection without being it: enough to see which ones misuse it, and to end them.
 
 use std::cell::Cell;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use event_listener::{Event, EventListener};
 use super::NetLimits;
 use super::admission::Admission;
 use super::socket::Socket;
+use nix::sys::socket::Shutdown;
+
 use crate::handler::Peer;
 
 /// An open connection. Times are the shard's monotonic time.

@@ -1,12 +1,14 @@
 //! A non-blocking TCP socket on a shard's executor: reads, vectored sends, `sendfile`.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use glommio::io::{PollState, PollableFd};
+use nix::sys::socket::{self, MsgFlags, Shutdown};
+use ringmain_storage::io::executor::give_way;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use crate::handler::Part;
 
@@ -21,48 +23,55 @@ const TURN_BYTES: usize = 256 << 10;
 /// A connected socket. Clones share it; it closes with the last.
 #[derive(Clone)]
 pub(super) struct Socket {
-    inner: Rc<PollableFd<TcpStream>>,
+    inner: Rc<TcpStream>,
 }
 
 impl Socket {
     /// Takes a connected stream over; it must be used on this thread's executor only.
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(Self { inner: Rc::new(PollableFd::new(stream).map_err(io::Error::other)?) })
+        Ok(Self { inner: Rc::new(TcpStream::from_std(stream)?) })
     }
 
-    /// The socket itself.
-    pub(super) fn stream(&self) -> &TcpStream {
-        self.inner.get_ref()
+    /// A second descriptor of the same socket, for another shard.
+    pub(super) fn duplicate(&self) -> io::Result<std::net::TcpStream> {
+        Ok(self.inner.as_fd().try_clone_to_owned()?.into())
     }
 
     /// Ends one or both directions; a second time is no error.
     pub(super) fn shutdown(&self, how: Shutdown) {
         // It fails only when the peer has gone already, which is what was wanted.
-        drop(self.inner.get_ref().shutdown(how));
+        let _ = socket::shutdown(self.inner.as_raw_fd(), how);
     }
 
     /// Reads what is there: `None` if nothing is, `Some(0)` at the end of the stream.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match self.inner.get_ref().read(buffer) {
-                Ok(count) => return Ok(Some(count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let mut count = None;
+            let read = self.inner.try_io(Interest::READABLE, || {
+                let read = nix::unistd::read(&self.inner, buffer)?;
+                count = Some(read);
+                // Less than there is room for is all that there was: the next read would only say so.
+                if read > 0 && read < buffer.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (count, read) {
+                (Some(count), _) => return Ok(Some(count)),
+                (None, Err(error)) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                (None, Err(error)) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                (None, _) => {}
             }
         }
     }
 
     /// Whether a byte has arrived that was not read.
     pub(super) fn has_unread(&self) -> bool {
-        matches!(self.inner.get_ref().peek(&mut [0]), Ok(1..))
+        matches!(socket::recv(self.inner.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK), Ok(1..))
     }
 
-    /// Ready when a read would not wait. `state` belongs to this wait alone.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>, state: &mut PollState) -> Poll<io::Result<()>> {
-        self.inner.poll_readable(cx, state).map_err(io::Error::other)
+    /// Ready when a read might not wait. One task at a time.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_read_ready(cx)
     }
 
     /// Sends all parts in order. `moved` is called whenever bytes went out.
@@ -77,7 +86,7 @@ impl Socket {
                 }
             };
             let Some(count) = sent else {
-                self.inner.writable().await.map_err(io::Error::other)?;
+                self.inner.writable().await?;
                 continue;
             };
             at.advance(parts, count);
@@ -85,7 +94,7 @@ impl Socket {
             turn += count;
             if turn >= TURN_BYTES {
                 turn = 0;
-                glommio::executor().yield_now().await;
+                give_way().await;
             }
         }
         Ok(())
@@ -110,11 +119,11 @@ impl Socket {
             return Ok(Some(0));
         }
         loop {
-            match self.inner.get_ref().write_vectored(slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            match self.inner.try_write_vectored(slices) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => return Ok(Some(count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -135,16 +144,18 @@ impl Socket {
         let from = u64::try_from(skip).ok().and_then(|skip| position.checked_add(skip));
         let mut from = from
             .and_then(|from| i64::try_from(from).ok())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file position beyond 2^63"))?;
-        let to: BorrowedFd<'_> = self.inner.get_ref().as_fd();
+            .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a file position beyond 2^63"))?;
         loop {
-            match nix::sys::sendfile::sendfile64(to, descriptor, Some(&mut from), count) {
+            let sent = self.inner.try_io(Interest::WRITABLE, || {
+                Ok(nix::sys::sendfile::sendfile64(&self.inner, descriptor, Some(&mut from), count)?)
+            });
+            match sent {
                 // The file is shorter than the slice says: what was promised in the header cannot be sent.
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => return Ok(Some(count)),
-                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

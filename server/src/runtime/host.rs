@@ -8,9 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const DESCRIPTORS_ADVISED: u64 = 4096;
 /// Descriptors below which nothing works: rings, journal, metadata log, sockets and a few segments.
 const DESCRIPTORS_MIN: u64 = 64;
-/// Locked memory below which the runtime's rings cannot be made.
-const LOCKED_BYTES_MIN: u64 = 512 << 10;
-/// First kernel that has all that is used: `IORING_SETUP_*` of the runtime, `RWF_DSYNC` through io_uring.
+/// First kernel that has all that is used: `IORING_SETUP_SINGLE_ISSUER`, `RWF_DSYNC` through io_uring.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// The least a start needs. An error says what to do; advice goes into the list.
@@ -18,7 +16,6 @@ pub fn check(log_dirs: &[PathBuf], advice: &mut Vec<String>) -> Result<(), Strin
     let name = nix::sys::utsname::uname()
         .map_err(|errno| format!("the kernel's version cannot be read: {errno}"))?;
     check_kernel(&name.release().to_string_lossy())?;
-    check_locked_memory(raised(Resource::RLIMIT_MEMLOCK))?;
     check_io_uring()?;
     check_descriptors(raised(Resource::RLIMIT_NOFILE), advice)?;
     for directory in log_dirs {
@@ -71,17 +68,6 @@ fn raised(resource: Resource) -> u64 {
 /// How many descriptors may be open.
 pub fn descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
-}
-
-fn check_locked_memory(bytes: u64) -> Result<(), String> {
-    if bytes < LOCKED_BYTES_MIN {
-        return Err(format!(
-            "only {} KiB of memory may be locked, and io_uring needs {}: `ulimit -l 8192` (LimitMEMLOCK=8M in a systemd unit) allows it",
-            bytes >> 10,
-            LOCKED_BYTES_MIN >> 10
-        ));
-    }
-    Ok(())
 }
 
 fn check_descriptors(descriptors: u64, advice: &mut Vec<String>) -> Result<(), String> {
@@ -205,9 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_are_too_low_are_refused_with_what_would_do() {
-        assert!(check_locked_memory(64 << 10).unwrap_err().contains("ulimit -l"));
-        assert_eq!(check_locked_memory(LOCKED_BYTES_MIN), Ok(()));
+    fn too_few_descriptors_are_refused_with_what_would_do() {
         let mut advice = Vec::new();
         assert!(check_descriptors(16, &mut advice).unwrap_err().contains("ulimit -n"));
         assert_eq!(check_descriptors(1024, &mut advice), Ok(()));

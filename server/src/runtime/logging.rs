@@ -5,9 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
-/// What the runtime says of itself: it warns that it could not register buffers, which nothing here uses.
-const RUNTIME: &str = "glommio";
-
 /// The running log's filter, which may be changed.
 #[derive(Clone)]
 pub struct LogFilter {
@@ -35,11 +32,9 @@ impl LogFilter {
     }
 }
 
-/// The filter of a text as in `RUST_LOG`. The runtime's warnings are left out unless the filter names it.
+/// The filter of a text as in `RUST_LOG`.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    let whole =
-        if filter.contains(RUNTIME) { filter.to_owned() } else { format!("{RUNTIME}=error,{filter}") };
-    EnvFilter::try_new(whole).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))
+    EnvFilter::try_new(filter).map_err(|error| format!("ringmain.log.filter={filter:?}: {error}"))
 }
 
 /// Starts logging with a filter as in `RUST_LOG`; one that cannot be read is an error that says so.

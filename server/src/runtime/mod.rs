@@ -3,7 +3,6 @@
 pub mod host;
 pub mod lock;
 pub mod logging;
-pub mod pulse;
 pub mod router;
 pub mod signals;
 pub mod traffic;

@@ -6,18 +6,16 @@
 //! [`WAITING_MAX`] and what the requests bring that were being taken apart when it was reached.
 //! [`Router`] may be used from its own shard's thread only, [`Inbox`] likewise.
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use event_listener::Event;
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::LocalBoxFuture;
-
-use super::pulse::Pulse;
+use ringmain_storage::io::executor::give_way;
 
 /// Work that may wait in one mailbox before sockets are read no further: several rounds of what all connections
 /// of a busy shard send at once, and a few megabytes if each brings a small batch.
@@ -129,17 +127,12 @@ impl<C> Mailbox<C> {
 
 impl<C: 'static> Inbox<C> {
     /// Begins work in the order it came until all routers are gone. What cannot end at once goes on by `spawn`.
-    pub async fn serve(
-        mut self,
-        (context, pulse): (Rc<C>, Pulse),
-        spawn: impl Fn(LocalBoxFuture<'static, ()>),
-    ) {
+    pub async fn serve(mut self, context: Rc<C>, spawn: impl Fn(LocalBoxFuture<'static, ()>)) {
         let mut begun = 0;
         while let Some(work) = self.work.next().await {
             if self.depth.waiting.fetch_sub(1, Ordering::Relaxed) == WAITING_MAX {
                 self.depth.room.notify(usize::MAX);
             }
-            pulse.worked();
             let mut future = work(Rc::clone(&context));
             // The waker does nothing: what is not ready is polled again by the task it becomes.
             if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
@@ -152,19 +145,6 @@ impl<C: 'static> Inbox<C> {
             }
         }
     }
-}
-
-/// Lets the executor's other tasks run once.
-async fn give_way() {
-    let mut given = pin!(false);
-    std::future::poll_fn(move |cx: &mut Context<'_>| {
-        if std::mem::replace(&mut *given, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl<C> std::fmt::Debug for Router<C> {
@@ -181,7 +161,7 @@ impl<C> std::fmt::Debug for Inbox<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pulse, WAITING_MAX, routers};
+    use super::{WAITING_MAX, routers};
     use futures::FutureExt;
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -204,9 +184,7 @@ mod tests {
         drop(router);
         drop(ends);
         let log: Rc<Log> = Rc::default();
-        futures::executor::block_on(
-            inbox.serve((Rc::clone(&log), Pulse::default()), |_| unreachable!("all ends at once")),
-        );
+        futures::executor::block_on(inbox.serve(Rc::clone(&log), |_| unreachable!("all ends at once")));
         assert_eq!(*log.borrow(), (0..200).collect::<Vec<_>>());
         for (number, answer) in (0..).zip(answers) {
             assert_eq!(answer.now_or_never(), Some(Ok(number)));
@@ -225,7 +203,7 @@ mod tests {
         assert!(router.full().is_some());
         let mut room = Box::pin(router.room());
         assert!(room.as_mut().now_or_never().is_none());
-        let _ = inbox.serve((Rc::default(), Pulse::default()), |_| ()).now_or_never();
+        let _ = inbox.serve(Rc::default(), |_| ()).now_or_never();
         assert_eq!(room.now_or_never(), Some(()));
         assert!(router.full().is_none());
     }

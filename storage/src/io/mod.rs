@@ -119,7 +119,8 @@ mod blocking;
 mod buffer;
 #[cfg(test)]
 mod contract_tests;
-pub mod glommio;
+pub mod executor;
 pub mod page_cache;
+pub mod real;
 mod ring;
 pub mod sim;

@@ -1,5 +1,4 @@
-//! A private `io_uring` for file I/O, because glommio offers no `RWF_DSYNC` and copies into a buffer of its
-//! own for each write. Reads, writes, syncs and allocations are submitted at once; their completions are
+//! A private `io_uring` for file I/O, with `RWF_DSYNC`. Reads, writes, syncs and allocations are submitted at once; their completions are
 //! collected by a task that waits on the ring's descriptor, and by whoever submits next.
 //!
 //! What an operation uses (its buffer and its descriptor) is kept in `in_flight` until the kernel is done
@@ -14,11 +13,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use futures::channel::oneshot;
-use glommio::io::PollableFd;
 use io_uring::{IoUring, opcode, squeue, types};
 use nix::libc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-use super::AlignedBuffer;
+use super::{AlignedBuffer, executor};
 
 /// Submissions that fit before the kernel must take some; completions may be twice as many, and the kernel
 /// keeps what overflows. A shard has one journal group, a few segment writes and a few cold reads in flight.
@@ -54,17 +54,20 @@ pub(super) struct Ring {
 impl Ring {
     /// A new ring, its completions collected by a task on the executor this is called on.
     pub(super) fn new() -> io::Result<Self> {
-        let uring = IoUring::new(RING_ENTRIES)?;
+        // Completions may wait until this thread enters the kernel: it does so all the time, or sleeps there.
+        let uring = IoUring::builder().setup_coop_taskrun().setup_single_issuer().build(RING_ENTRIES)?;
         #[expect(unsafe_code, reason = "the ring's descriptor is borrowed for the length of one call")]
         // SAFETY: the descriptor is open as long as `uring` lives, which outlasts the clone below.
         let descriptor = unsafe { BorrowedFd::borrow_raw(uring.as_raw_fd()) }.try_clone_to_owned()?;
-        let readiness = PollableFd::new(descriptor).map_err(io::Error::from)?;
+        #[expect(unsafe_code, reason = "any type might be asked for its descriptor")]
+        // SAFETY: an `OwnedFd` is one open descriptor, always the same, until it is dropped.
+        let readiness = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
         let shared = Rc::new(Shared {
             uring: RefCell::new(uring),
             in_flight: RefCell::new(BTreeMap::new()),
             next_number: Cell::new(0),
         });
-        glommio::spawn_local(collect(readiness, Rc::downgrade(&shared))).detach();
+        executor::spawn(collect(readiness, Rc::downgrade(&shared)));
         Ok(Self { shared })
     }
 
@@ -163,15 +166,19 @@ fn span(buffer: &mut Option<AlignedBuffer>, start: usize) -> io::Result<(*mut u8
 }
 
 /// Hands completions to their waiters until the ring is gone.
-async fn collect(readiness: PollableFd<OwnedFd>, ring: Weak<Shared>) {
+async fn collect(readiness: AsyncFd<OwnedFd>, ring: Weak<Shared>) {
     loop {
         let ready = readiness.readable().await;
         let Some(shared) = ring.upgrade() else { return };
-        if let Err(error) = ready {
-            // Without this task no completion would ever be seen; what waits is told so.
-            tracing::error!(%error, "waiting for file I/O completions failed");
-            shared.in_flight.borrow_mut().clear();
-            return;
+        match ready {
+            // Before looking: what completes from here on makes it ready again.
+            Ok(mut ready) => ready.clear_ready(),
+            Err(error) => {
+                // Without this task no completion would ever be seen; what waits is told so.
+                tracing::error!(%error, "waiting for file I/O completions failed");
+                shared.in_flight.borrow_mut().clear();
+                return;
+            }
         }
         shared.collect_completions();
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use glommio::{LocalExecutorBuilder, Placement};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use ringmain_storage::config::{LogConfig, StoreConfig};
-use ringmain_storage::io::glommio::GlommioIo;
+use ringmain_storage::io::executor;
+use ringmain_storage::io::real::RealIo;
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::batch;
@@ -21,15 +21,11 @@ const KEY: PartitionKey = PartitionKey { topic_id: TopicId([5; 16]), partition: 
 
 /// Runs on an executor of its own.
 fn run(test: impl AsyncFnOnce() + Send + 'static) {
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .spawn(move || async move { test().await })
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::spawn(|| executor::block_on(None, test()).unwrap()).join().unwrap();
 }
 
 /// A store that keeps next to nothing in memory.
-async fn open(dir: &Path) -> Rc<LogManager<GlommioIo>> {
+async fn open(dir: &Path) -> Rc<LogManager<RealIo>> {
     let config = StoreConfig {
         journal_file_bytes: 1 << 20,
         group_bytes_max: 128 << 10,
@@ -37,7 +33,7 @@ async fn open(dir: &Path) -> Rc<LogManager<GlommioIo>> {
         write_behind_bytes: 16 << 10,
         ..StoreConfig::new(dir)
     };
-    LogManager::open(GlommioIo::new().unwrap(), config).await.unwrap().0
+    LogManager::open(RealIo::new().unwrap(), config).await.unwrap().0
 }
 
 /// A batch of `records` records, its bytes following from its first offset.
@@ -54,7 +50,7 @@ fn produced(first: i64, records: i64, size: usize) -> BytesMut {
 }
 
 /// Appends batches of 1 to 4 records of 10 to 40,000 bytes; returns them as stored.
-async fn fill(log: &Log<GlommioIo>, batches: usize) -> Vec<Vec<u8>> {
+async fn fill(log: &Log<RealIo>, batches: usize) -> Vec<Vec<u8>> {
     let mut stored = Vec::new();
     for index in 0..batches {
         log.room().await.unwrap();

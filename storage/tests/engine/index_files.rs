@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use ringmain_storage::config::{LogConfig, StoreConfig};
-use ringmain_storage::io::glommio::GlommioIo;
+use ringmain_storage::io::real::RealIo;
 use ringmain_storage::log::producer_snapshot::read_snapshot;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
@@ -32,7 +32,7 @@ async fn open(dir: &Path, tail_cache_bytes: usize) -> Store {
         tail_cache_bytes,
         ..StoreConfig::new(dir)
     };
-    LogManager::open(GlommioIo::new().unwrap(), config).await.unwrap().0
+    LogManager::open(RealIo::new().unwrap(), config).await.unwrap().0
 }
 
 /// A log of some twenty segments, cleanly stopped.

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use glommio::{LocalExecutorBuilder, Placement};
 use ringmain_storage::config::{LogConfig, StoreConfig};
-use ringmain_storage::io::glommio::GlommioIo;
+use ringmain_storage::io::executor;
+use ringmain_storage::io::real::RealIo;
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::{LogManager, RecoveryReport};
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
@@ -19,15 +19,11 @@ use ringmain_storage::record::compression::Codec;
 use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::{LeaderEpoch, Offset, PartitionIndex, PartitionKey, TimestampMs, TopicId};
 
-type Store = Rc<LogManager<GlommioIo>>;
+type Store = Rc<LogManager<RealIo>>;
 
 /// Runs on an executor of its own; what the test leaves running dies with it, as with `kill -9`.
 fn run<T: Send + 'static>(test: impl AsyncFnOnce() -> T + Send + 'static) -> T {
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .spawn(move || async move { test().await })
-        .unwrap()
-        .join()
-        .unwrap()
+    std::thread::spawn(|| executor::block_on(None, test()).unwrap()).join().unwrap()
 }
 
 fn config(dir: &Path) -> StoreConfig {
@@ -35,7 +31,7 @@ fn config(dir: &Path) -> StoreConfig {
 }
 
 async fn open(dir: &Path) -> (Store, RecoveryReport) {
-    LogManager::open(GlommioIo::new().unwrap(), config(dir)).await.unwrap()
+    LogManager::open(RealIo::new().unwrap(), config(dir)).await.unwrap()
 }
 
 fn key(partition: i32) -> PartitionKey {
@@ -53,7 +49,7 @@ fn batch(partition: i32, number: i64, size: usize) -> BytesMut {
     BytesMut::from(builder.build().unwrap().as_ref())
 }
 
-async fn produce(log: &Rc<Log<GlommioIo>>, from: i64, count: i64, size: usize) {
+async fn produce(log: &Rc<Log<RealIo>>, from: i64, count: i64, size: usize) {
     let partition = log.key().partition.0;
     let mut end = Offset(from);
     for number in from..from + count {
@@ -83,7 +79,7 @@ fn bytes_of(slice: &Slice) -> Vec<u8> {
 }
 
 /// Reads everything and checks that each batch is the one that was sent, once and in order.
-async fn check(log: &Rc<Log<GlommioIo>>, count: i64, size: usize) {
+async fn check(log: &Rc<Log<RealIo>>, count: i64, size: usize) {
     let partition = log.key().partition.0;
     let end = log.offsets().log_end_offset;
     assert_eq!(end, Offset(count), "{log:?}");

@@ -1,5 +1,5 @@
 //! The real world: direct I/O on files through a private ring ([`super::ring`]), tasks and timers of the
-//! glommio executor, and blocking file-system calls on its helper threads.
+//! thread's executor ([`super::executor`]), and blocking file-system calls on its helper threads.
 //!
 //! Lives on one shard's thread; must be made on it, inside the executor.
 
@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ring::{Completion, Durability, Ring};
-use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, page_cache};
+use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, executor, page_cache};
 use crate::types::TimestampMs;
 
-/// Files, tasks and time of one shard on a glommio executor.
+/// Files, tasks and time of one shard.
 #[derive(Clone, Debug)]
-pub struct GlommioIo {
+pub struct RealIo {
     ring: Ring,
     started_at: Instant,
 }
 
-impl GlommioIo {
+impl RealIo {
     /// For the executor this is called on; fails where `io_uring` is forbidden or memory may not be locked.
     pub fn new() -> Result<Self, IoError> {
         let ring = Ring::new().map_err(|source| IoError {
@@ -44,22 +44,18 @@ async fn off_thread<R: Send + 'static>(
     call: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
 ) -> Result<R, IoError> {
     let owned = path.to_path_buf();
-    let executor = glommio::executor();
-    let (path, result) = executor
-        .spawn_blocking(move || {
-            let result = call(&owned);
-            (owned, result)
-        })
-        .await;
-    result.map_err(|source| IoError { operation, path, source })
+    let called = tokio::task::spawn_blocking(move || call(&owned)).await;
+    // It has panicked, or the executor ends.
+    let result = called.unwrap_or_else(|error| Err(io::Error::other(error)));
+    result.map_err(|source| IoError { operation, path: path.to_path_buf(), source })
 }
 
-impl Io for GlommioIo {
-    type File = GlommioFile;
+impl Io for RealIo {
+    type File = RealFile;
 
-    async fn open(&self, path: &Path, how: OpenHow) -> Result<GlommioFile, IoError> {
+    async fn open(&self, path: &Path, how: OpenHow) -> Result<RealFile, IoError> {
         let descriptor = off_thread("open", path, move |path| blocking::open_direct(path, how)).await?;
-        Ok(GlommioFile {
+        Ok(RealFile {
             ring: self.ring.clone(),
             inner: Rc::new(FileInner {
                 path: path.to_path_buf(),
@@ -107,11 +103,11 @@ impl Io for GlommioIo {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        glommio::spawn_local(task).detach();
+        executor::spawn(task);
     }
 
     async fn sleep(&self, duration: Duration) {
-        glommio::timer::sleep(duration).await;
+        tokio::time::sleep(duration).await;
     }
 
     fn now(&self) -> Duration {
@@ -128,7 +124,7 @@ impl Io for GlommioIo {
 
 /// A file open for direct I/O on one shard. Operations in flight keep the descriptor and their buffers.
 #[derive(Clone, Debug)]
-pub struct GlommioFile {
+pub struct RealFile {
     ring: Ring,
     inner: Rc<FileInner>,
 }
@@ -140,7 +136,7 @@ struct FileInner {
     send_descriptor: OnceCell<Arc<OwnedFd>>,
 }
 
-impl GlommioFile {
+impl RealFile {
     fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> IoError {
         let path = self.inner.path.clone();
         move |source| IoError { operation, path, source }
@@ -211,7 +207,7 @@ fn check_alignment(position: u64, size: usize) -> io::Result<()> {
     }
 }
 
-impl IoFile for GlommioFile {
+impl IoFile for RealFile {
     fn path(&self) -> &Path {
         &self.inner.path
     }
@@ -269,28 +265,22 @@ impl IoFile for GlommioFile {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use glommio::{LocalExecutorBuilder, Placement};
-
-    use super::super::{AlignedBuffer, Io, IoFile, OpenHow, contract_tests};
-    use super::GlommioIo;
+    use super::super::{AlignedBuffer, Io, IoFile, OpenHow, contract_tests, executor};
+    use super::RealIo;
 
     #[test]
     fn the_real_disk_keeps_the_contract() {
         let root = tempfile::tempdir().unwrap();
-        LocalExecutorBuilder::new(Placement::Unbound)
-            .io_memory(64 << 10)
-            .make()
-            .unwrap()
-            .run(contract_tests::holds(GlommioIo::new, root.path()));
+        executor::block_on(None, contract_tests::holds(RealIo::new, root.path())).unwrap();
     }
 
     #[test]
     fn dropping_everything_waits_for_what_is_in_flight() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("file");
-        LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make().unwrap().run(async {
+        let run = executor::block_on(None, async {
             for how in [OpenHow::Create, OpenHow::ReadWrite] {
-                let io = GlommioIo::new().unwrap();
+                let io = RealIo::new().unwrap();
                 let file = io.open(&path, how).await.unwrap();
                 for index in 0..32_u32 {
                     let mut buffer = AlignedBuffer::zeroed(256 << 10);
@@ -299,11 +289,12 @@ mod tests {
                     drop(futures::future::select(write, std::future::ready(())).await);
                 }
             }
-            let io = GlommioIo::new().unwrap();
+            let io = RealIo::new().unwrap();
             let file = io.open(&path, OpenHow::Read).await.unwrap();
             assert_eq!(file.size().await.unwrap(), 32 << 18, "all of it landed before the ring was gone");
             let bytes = file.read_at(0, 32 << 18).await.unwrap();
             assert!(bytes.iter().all(|byte| *byte == 7));
         });
+        run.unwrap();
     }
 }
