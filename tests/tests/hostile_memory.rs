@@ -158,12 +158,12 @@ fn a_connection_that_never_asks_anything_is_closed() {
 #[test]
 fn an_idle_connection_costs_at_most_4_kib() {
     let mut place = Neighbourhood::new();
-    let mut open = place.connect_many(1_000);
+    let mut open = place.connect_many(4_000);
     for client in &mut open {
         // It has asked, it has been answered, and now it is idle.
         client.api_versions().unwrap();
     }
-    place.grow_at_most(1_000 * 4096);
+    place.grow_at_most(4_000 * 4096);
     place.memory_is_bounded();
     place.neighbour_is_served();
     drop(open);

@@ -43,6 +43,7 @@ fn whatever_is_sent_is_answered_or_closes_the_connection() {
                             version,
                             correlation_id: 1,
                             client_id: None,
+                            frame_bytes: 0,
                             rest: Bytes::from(body),
                             peer: peer(),
                             traffic: crate::runtime::traffic::Traffic::default(),

@@ -153,11 +153,11 @@ impl<I: Io> Broker<I> {
 /// Reads the body, has it handled, frames what comes out.
 async fn answer<R: wire::Request>(
     key: ApiKey,
-    request: Request,
+    mut request: Request,
     handle: impl AsyncFnOnce(&Context, R) -> Answer<R::Response>,
 ) -> Response {
     let version = request.version;
-    let body = match read::<R>(key, &request) {
+    let body = match read::<R>(key, &mut request) {
         Ok(body) => body,
         Err(error) => {
             return Response::Close(format!("{} version {version} cannot be read: {error}", R::NAME));
@@ -165,7 +165,8 @@ async fn answer<R: wire::Request>(
     };
     let context = Context {
         version,
-        client_id: request.client_id.clone(),
+        client_id: request.client_id.take(),
+        frame_bytes: request.frame_bytes,
         listener: request.peer.listener,
         traffic: request.traffic.clone(),
     };
@@ -173,9 +174,9 @@ async fn answer<R: wire::Request>(
     frame(key, &request, version, answer)
 }
 
-/// Reads what follows the client id.
-fn read<R: wire::Request>(key: ApiKey, request: &Request) -> Result<R, wire::DecodeError> {
-    let mut reader = Reader::new(request.rest.clone());
+/// Reads what follows the client id, and leaves the frame to what was read.
+fn read<R: wire::Request>(key: ApiKey, request: &mut Request) -> Result<R, wire::DecodeError> {
+    let mut reader = Reader::new(std::mem::take(&mut request.rest));
     if key.request_header_version(request.version) >= FLEXIBLE_HEADER {
         reader.skip_tags("RequestHeader")?;
     }

@@ -388,6 +388,8 @@ impl<I: Io> Broker<I> {
 struct Context {
     version: i16,
     client_id: Option<bytes::Bytes>,
+    /// Bytes of the request's frame.
+    frame_bytes: usize,
     /// The listener the client came through.
     listener: ListenerId,
     /// Told whose partitions the request is about.

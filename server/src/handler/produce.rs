@@ -63,6 +63,8 @@ enum Outcome<I: Io> {
 struct Order {
     key: PartitionKey,
     batch: Bytes,
+    /// Whether the batch is the greater part of its frame, which then is what is stored.
+    fills_frame: bool,
     version: i16,
     /// Who leads according to the metadata, for a refusal.
     described: LeaderIdAndEpoch,
@@ -256,6 +258,13 @@ fn append_all<I: Io>(
         } else {
             image.topic_by_name(&data.name).ok_or(ErrorCode::UnknownTopicOrPartition)
         };
+        let named = TopicProduceResponse {
+            // Not a slice of the frame, which may become what is stored.
+            name: Str::from(data.name.as_str()),
+            topic_id: data.topic_id,
+            ..TopicProduceResponse::default()
+        };
+        drop(data.name);
         let mut sources = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
             let index = partition.index;
@@ -279,11 +288,6 @@ fn append_all<I: Io>(
                 }
             });
         }
-        let named = TopicProduceResponse {
-            name: data.name,
-            topic_id: data.topic_id,
-            ..TopicProduceResponse::default()
-        };
         queued.push((named, sources));
     }
     queued
@@ -309,6 +313,7 @@ fn check(
     }
     Ok(Order {
         key: PartitionKey { topic_id: topic.id, partition: PartitionIndex(data.index) },
+        fills_frame: 2 * batch.len() >= context.frame_bytes,
         batch,
         version: context.version,
         described: LeaderIdAndEpoch { leader_id: described.leader, leader_epoch: described.leader_epoch },
@@ -322,7 +327,7 @@ fn append<I: Io>(broker: &Broker<I>, order: Order) -> Outcome<I> {
 }
 
 fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Refusal> {
-    let Order { key, batch, version, described } = order;
+    let Order { key, batch, fills_frame, version, described } = order;
     let Some(partition) = broker.partition(key) else { return Err(led_by(described, version)) };
     let settings = partition.settings();
     let now = broker.io().wall_clock();
@@ -339,7 +344,7 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
     if summary.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    let batch = to_store(batch, &summary, settings.codec, &limits)
+    let batch = to_store((batch, fills_frame), &summary, settings.codec, &limits)
         .map_err(|error| refused_batch(&partition, &error))?;
     let appended = partition.log().append(batch, partition.leader_epoch(), now).map_err(|error| {
         let log_start_offset = partition.log().offsets().log_start_offset.0;
@@ -357,8 +362,10 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
 }
 
 /// The batch as it is stored: in its topic's codec, its max timestamp that of its records.
+///
+/// The frame's own memory is stored if nobody else has it and most of it is the batch; else the batch is copied.
 fn to_store(
-    batch: Bytes,
+    (batch, fills_frame): (Bytes, bool),
     summary: &VerifiedBatch,
     codec: Option<Codec>,
     limits: &ProduceLimits,
@@ -372,7 +379,8 @@ fn to_store(
         }
         return Ok(recompressed);
     }
-    let mut batch = BytesMut::from(batch);
+    let whole = if fills_frame { batch.try_into_mut() } else { Err(batch) };
+    let mut batch = whole.unwrap_or_else(|batch| BytesMut::from(&batch[..]));
     if summary.max_timestamp_is_wrong {
         // As Apache does: what the records say counts, a lying header would spoil retention.
         batch::set_max_timestamp(&mut batch, summary.max_timestamp);

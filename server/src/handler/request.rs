@@ -32,8 +32,11 @@ pub struct Request {
     pub version: i16,
     /// Echoed in the response's header.
     pub correlation_id: i32,
-    /// What the client calls itself; `None` if it does not say.
+    /// What the client calls itself; `None` if it does not say. A copy: a slice would share the frame with the records
+    /// in it, which are stored where they stand if nobody else has them.
     pub client_id: Option<Bytes>,
+    /// Bytes of the whole frame.
+    pub frame_bytes: usize,
     /// What follows the client id: tagged fields of the header if the version is flexible, then the body.
     pub rest: Bytes,
     /// The other end of the connection.
@@ -75,7 +78,7 @@ impl Request {
                 if length > frame.len() {
                     return Err(truncated);
                 }
-                Some(frame.split_to(length))
+                Some(Bytes::copy_from_slice(&frame.split_to(length)))
             }
         };
         Ok(Self {
@@ -83,6 +86,7 @@ impl Request {
             version,
             correlation_id,
             client_id,
+            frame_bytes,
             rest: frame,
             peer,
             traffic: Traffic::default(),

@@ -113,6 +113,7 @@ impl Kit {
                 version,
                 correlation_id: 5,
                 client_id: None,
+                frame_bytes: 0,
                 rest: writer.finish().into_bytes(),
                 peer: peer(),
                 traffic: crate::runtime::traffic::Traffic::default(),

@@ -234,23 +234,14 @@ impl<I: Io> Connection<'_, I> {
             && self.may_start()
             && self.received.may_take(self.framing.unfinished_bytes() > 0)
         {
-            {
-                let mut buffer = self.net.receive.borrow_mut();
-                let Some(count) = self.open.socket.try_read(&mut buffer)? else { break };
-                if count == 0 {
-                    self.reading = false;
-                    break;
-                }
-                turn += count;
-                self.received.add(count);
-                self.net.broker.counters().received_bytes.add_len(count);
-                let received = buffer.get(..count).unwrap_or_default();
-                if let Err(error) =
-                    self.framing.push(received, self.net.limits.request_bytes_max, &mut frames)
-                {
-                    self.refuse(error.to_string());
-                }
+            let Some(count) = self.read(&mut frames)? else { break };
+            if count == 0 {
+                self.reading = false;
+                break;
             }
+            turn += count;
+            self.received.add(count);
+            self.net.broker.counters().received_bytes.add_len(count);
             let now = self.net.io.now();
             self.open.moved(now);
             self.open.unfinished(self.framing.unfinished_bytes(), !frames.is_empty(), now);
@@ -266,6 +257,24 @@ impl<I: Io> Connection<'_, I> {
         // What was just started may have filled another shard's mailbox: read no more until it has room.
         self.net.broker.router().room().await;
         Ok(())
+    }
+
+    /// Reads once, and takes out the frames that are whole: `None` if nothing is there, `Some(0)` at the end.
+    fn read(&mut self, frames: &mut Vec<Bytes>) -> io::Result<Option<usize>> {
+        if let Some(mut room) = self.framing.room() {
+            let count = self.open.socket.try_read_into(&mut room)?;
+            self.framing.took(frames);
+            return Ok(count);
+        }
+        let mut buffer = self.net.receive.borrow_mut();
+        let bytes_max = buffer.len().min(self.framing.ahead_bytes());
+        let buffer = buffer.get_mut(..bytes_max).unwrap_or_default();
+        let count = self.open.socket.try_read(buffer)?;
+        let received = buffer.get(..count.unwrap_or(0)).unwrap_or_default();
+        if let Err(error) = self.framing.push(received, self.net.limits.request_bytes_max, frames) {
+            self.refuse(error.to_string());
+        }
+        Ok(count)
     }
 
     /// Hands a request to the broker and lets it run up to its first wait.

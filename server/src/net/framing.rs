@@ -2,12 +2,24 @@
 //!
 //! Only the bytes of an unfinished frame are kept. A length is believed as far as bytes follow it: memory
 //! grows with what arrived, never with what was announced.
+//!
+//! What is missing of a large frame is received where it stays ([`Framing::room`]), everything else through the
+//! buffer that the shard's connections share. After a large frame one expects another: little is read ahead then.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::buf::Limit;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// A frame's memory is at most so many times what has arrived of it: four, so that a frame of 1 MiB, of which the
 /// first read brings a quarter, is not copied again while it grows.
 const GROWTH_MAX: usize = 4;
+/// A frame's memory may at once be as much as the last one had, if that was no more than this.
+const EXPECTED_BYTES_MAX: usize = 128 << 10;
+/// Missing bytes that are worth a read of their own.
+const IN_PLACE_BYTES_MIN: usize = 16 << 10;
+/// From so many bytes on a frame is large: after it comes another one, it is assumed.
+const LARGE_BYTES_MIN: usize = 32 << 10;
+/// Bytes read through the shared buffer where a large frame is expected.
+const AHEAD_BYTES: usize = 8 << 10;
 
 /// Why the stream cannot be read on. The connection is closed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +44,8 @@ pub(super) enum FrameError {
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     partial: BytesMut,
+    /// Bytes of the last frame.
+    last_bytes: usize,
 }
 
 impl Framing {
@@ -50,6 +64,7 @@ impl Framing {
                 {
                     let length = frame_length(*prefix, length_max)?;
                     if let Some((frame, rest)) = rest.split_at_checked(length) {
+                        self.last_bytes = length;
                         frames.push(Bytes::copy_from_slice(frame));
                         received = rest;
                         continue;
@@ -65,11 +80,7 @@ impl Framing {
                 self.partial.first_chunk::<4>().map_or(Ok(0), |prefix| frame_length(*prefix, length_max))?;
             let missing = 4 + length - self.partial.len();
             let (body, rest) = received.split_at(missing.min(received.len()));
-            let arrived = self.partial.len() + body.len();
-            if self.partial.capacity() < arrived {
-                let grown = arrived.saturating_mul(GROWTH_MAX).min(4 + length);
-                self.partial.reserve(grown - self.partial.len());
-            }
+            self.grow(body.len(), length);
             self.partial.extend_from_slice(body);
             received = rest;
             self.finish(length, frames);
@@ -82,8 +93,45 @@ impl Framing {
         Ok(())
     }
 
+    /// Room for what is missing of an unfinished frame, if that is worth a read of its own; [`Framing::took`] is told
+    /// how much was put there.
+    pub(super) fn room(&mut self) -> Option<Limit<&mut BytesMut>> {
+        let length = usize::try_from(i32::from_be_bytes(*self.partial.first_chunk::<4>()?)).ok()?;
+        let missing = (4 + length).checked_sub(self.partial.len())?;
+        if missing < IN_PLACE_BYTES_MIN {
+            return None;
+        }
+        self.grow(1, length);
+        let room = self.partial.capacity() - self.partial.len();
+        Some((&mut self.partial).limit(room.min(missing)))
+    }
+
+    /// Takes what was received into [`Framing::room`].
+    pub(super) fn took(&mut self, frames: &mut Vec<Bytes>) {
+        let length = self.partial.first_chunk::<4>().map(|prefix| i32::from_be_bytes(*prefix));
+        if let Some(length) = length.and_then(|length| usize::try_from(length).ok()) {
+            self.finish(length, frames);
+        }
+    }
+
+    /// Bytes to read through the shared buffer at most.
+    pub(super) fn ahead_bytes(&self) -> usize {
+        if self.last_bytes >= LARGE_BYTES_MIN { AHEAD_BYTES } else { usize::MAX }
+    }
+
+    /// Makes room for bytes that have arrived, or for the next ones, of a frame of this length.
+    fn grow(&mut self, more: usize, length: usize) {
+        let arrived = self.partial.len() + more;
+        if self.partial.capacity() < arrived {
+            let expected = (4 + self.last_bytes).min(EXPECTED_BYTES_MAX);
+            let grown = arrived.saturating_mul(GROWTH_MAX).max(expected).min(4 + length);
+            self.partial.reserve(grown - self.partial.len());
+        }
+    }
+
     fn finish(&mut self, length: usize, frames: &mut Vec<Bytes>) {
         if self.partial.len() == 4 + length {
+            self.last_bytes = length;
             let mut frame = std::mem::take(&mut self.partial).freeze();
             frame.advance(4);
             frames.push(frame);
@@ -134,6 +182,33 @@ mod tests {
             assert_eq!(frames, expected, "cut every {step} bytes");
             assert_eq!(framing.unfinished_bytes(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_missing_of_a_large_frame_is_received_in_place() {
+        let large: Vec<u8> = (0..=250).cycle().take(300_000).collect();
+        let expected: [&[u8]; 4] = [b"first", &large, &large[..100_000], b"last"];
+        let mut bytes = &stream(&expected)[..];
+        let (mut framing, mut frames) = (Framing::default(), Vec::new());
+        let mut in_place = 0;
+        while !bytes.is_empty() {
+            if let Some(mut room) = framing.room() {
+                let (now, rest) = bytes.split_at(bytes.len().min(room.remaining_mut()).min(30_000));
+                room.put_slice(now);
+                in_place += now.len();
+                bytes = rest;
+                framing.took(&mut frames);
+            } else {
+                let (now, rest) = bytes.split_at(bytes.len().min(framing.ahead_bytes()).min(20_000));
+                framing.push(now, 1 << 20, &mut frames).unwrap();
+                bytes = rest;
+            }
+            let bytes_max = (GROWTH_MAX * framing.unfinished_bytes()).max(EXPECTED_BYTES_MAX);
+            assert!(framing.partial.capacity() <= bytes_max);
+        }
+        assert_eq!(frames, expected);
+        assert!(in_place > 340_000, "{in_place}");
+        assert_eq!(framing.unfinished_bytes(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::BufMut;
 use nix::sys::socket::{self, MsgFlags, Shutdown};
 use ringmain_storage::io::executor::give_way;
 use tokio::io::Interest;
@@ -47,19 +48,31 @@ impl Socket {
 
     /// Reads what is there: `None` if nothing is, `Some(0)` at the end of the stream.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let room = buffer.len();
+        self.reading(room, || self.inner.try_read(buffer))
+    }
+
+    /// As [`Socket::try_read`], behind what a buffer has.
+    pub(super) fn try_read_into(&self, buffer: &mut impl BufMut) -> io::Result<Option<usize>> {
+        let room = buffer.chunk_mut().len();
+        self.reading(room, || self.inner.try_read_buf(buffer))
+    }
+
+    /// A read that brings less than there is room for has brought all there was, which the next read would only say
+    /// again: the socket counts as empty until the kernel announces more.
+    fn reading(&self, room: usize, mut read: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
         loop {
-            let mut count = None;
-            let read = self.inner.try_io(Interest::READABLE, || {
-                let read = nix::unistd::read(&self.inner, buffer)?;
-                count = Some(read);
-                // Less than there is room for is all that there was: the next read would only say so.
-                if read > 0 && read < buffer.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            match (count, read) {
-                (Some(count), _) => return Ok(Some(count)),
-                (None, Err(error)) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                (None, Err(error)) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                (None, _) => {}
+            match read() {
+                Ok(count) => {
+                    if count > 0 && count < room {
+                        let empty = || Err::<(), _>(ErrorKind::WouldBlock.into());
+                        let _ = self.inner.try_io(Interest::READABLE, empty);
+                    }
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
