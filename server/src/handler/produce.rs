@@ -22,12 +22,10 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use futures::channel::oneshot;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringmain_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
-    TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
@@ -37,16 +35,19 @@ use ringmain_storage::record::recompress::recompress;
 use ringmain_storage::record::validate::{BatchError, ProduceLimits, VerifiedBatch, validate_produced};
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
+use self::elsewhere::Elsewhere;
+use self::refusal::{Refusal, led_by, refused_batch};
 use super::{Answer, Broker, Context, errors, topics};
 use crate::metadata::image::TopicImage;
 use crate::partition::Partition;
+
+mod elsewhere;
+mod refusal;
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
 /// First version that may carry zstd.
 const ZSTD_SINCE: i16 = 7;
-/// First version whose answer says who leads instead.
-const LEADER_HINT_SINCE: i16 = 10;
 /// Bound on what one batch may become when it has to be opened, for a compacted topic or another codec: 64 times the
 /// default batch limit. The buffer doubles as it fills, so a bomb costs three times that for a moment.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -76,42 +77,6 @@ enum Source<I: Io> {
     Here(Outcome<I>),
     /// The next answer of another shard.
     There(usize),
-}
-
-/// Why one partition's batch was refused.
-struct Refusal {
-    code: ErrorCode,
-    log_start_offset: i64,
-    message: Option<String>,
-    /// The record that is to blame, if it is one alone.
-    record_index: Option<usize>,
-    current_leader: Option<LeaderIdAndEpoch>,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, log_start_offset: -1, message: None, record_index: None, current_leader: None }
-    }
-}
-
-impl Refusal {
-    fn into_response(self, index: i32) -> PartitionProduceResponse {
-        let message = self.message.map(Str::from);
-        let record_error = |index| BatchIndexAndErrorMessage {
-            batch_index: i32::try_from(index).unwrap_or(i32::MAX),
-            batch_index_error_message: message.clone(),
-        };
-        PartitionProduceResponse {
-            index,
-            error_code: self.code.code(),
-            base_offset: -1,
-            log_start_offset: self.log_start_offset,
-            record_errors: self.record_index.into_iter().map(record_error).collect(),
-            error_message: message,
-            current_leader: self.current_leader.unwrap_or_default(),
-            ..PartitionProduceResponse::default()
-        }
-    }
 }
 
 /// Answers one Produce.
@@ -174,69 +139,6 @@ fn no_transactional_id(request: ProduceRequest) -> Answer<ProduceResponse> {
         return nothing_or_the_end(&responses);
     }
     ProduceResponse { responses, ..ProduceResponse::default() }.into()
-}
-
-/// The orders for each other shard, in the order of the request.
-struct Elsewhere {
-    orders: Vec<Vec<Order>>,
-}
-
-/// What other shards answer, in the order of the orders.
-struct Others {
-    waiting: Vec<Option<oneshot::Receiver<Vec<PartitionProduceResponse>>>>,
-    indexes: Vec<Vec<i32>>,
-    answers: Vec<std::vec::IntoIter<PartitionProduceResponse>>,
-}
-
-impl Elsewhere {
-    fn new(shard_count: usize) -> Self {
-        Self { orders: (0..shard_count).map(|_| Vec::new()).collect() }
-    }
-
-    /// Sends every shard its orders at once: work of one sender is begun in the order it was sent, which keeps a
-    /// pipelining producer's.
-    fn send<I: Io>(self, broker: &Broker<I>, acks: i16) -> Others {
-        let mut others = Others { waiting: Vec::new(), indexes: Vec::new(), answers: Vec::new() };
-        for (shard, orders) in self.orders.into_iter().enumerate() {
-            others.indexes.push(orders.iter().map(|order| order.key.partition.0).collect());
-            others.answers.push(Vec::new().into_iter());
-            others.waiting.push((!orders.is_empty()).then(|| {
-                broker.router().send(shard, async move |broker| append_orders(&broker, orders, acks).await)
-            }));
-        }
-        others
-    }
-}
-
-impl Others {
-    /// The next answer of a shard.
-    async fn next_of(&mut self, shard: usize) -> PartitionProduceResponse {
-        if let Some(waiting) = self.waiting.get_mut(shard).and_then(Option::take) {
-            let answers = waiting.await.unwrap_or_else(|oneshot::Canceled| {
-                // That shard has ended: the broker stops.
-                let refuse = |index: &i32| Refusal::from(ErrorCode::KafkaStorageError).into_response(*index);
-                self.indexes.get(shard).into_iter().flatten().map(refuse).collect()
-            });
-            if let Some(slot) = self.answers.get_mut(shard) {
-                *slot = answers.into_iter();
-            }
-        }
-        self.answers.get_mut(shard).and_then(Iterator::next).unwrap_or_default()
-    }
-}
-
-/// Another shard's part: all batches are queued before the first wait.
-async fn append_orders<I: Io>(
-    broker: &Broker<I>,
-    orders: Vec<Order>,
-    acks: i16,
-) -> Vec<PartitionProduceResponse> {
-    let queued: Vec<Outcome<I>> = orders.into_iter().map(|order| append(broker, order)).collect();
-    let mut responses = Vec::with_capacity(queued.len());
-    for outcome in queued {
-        responses.push(settle(outcome, acks).await);
-    }
-    responses
 }
 
 /// The appends of a request by topic, each topic's answer still without its partitions.
@@ -394,30 +296,6 @@ fn one_batch(records: Records) -> Result<Bytes, Refusal> {
         Records::Bytes(bytes) if !bytes.is_empty() => Ok(bytes),
         _ => Err(ErrorCode::InvalidRecord.into()),
     }
-}
-
-/// The answer for a partition that another broker leads, or none.
-fn led_by(described: LeaderIdAndEpoch, version: i16) -> Refusal {
-    let current_leader = (version >= LEADER_HINT_SINCE).then_some(described);
-    Refusal { current_leader, ..ErrorCode::NotLeaderOrFollower.into() }
-}
-
-/// Apache gives no log start offset for what it refuses before it looks into the records.
-fn refused_batch<I: Io>(partition: &Partition<I>, error: &BatchError) -> Refusal {
-    let code = errors::batch(error);
-    let log_start_offset = match (code, error) {
-        (ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge, _)
-        | (
-            _,
-            BatchError::Truncated { .. }
-            | BatchError::MoreThanOne
-            | BatchError::Magic(_)
-            | BatchError::ZstdNotAllowed,
-        ) => -1,
-        _ => partition.log().offsets().log_start_offset.0,
-    };
-    let (message, record_index) = (Some(error.to_string()), error.record_index());
-    Refusal { log_start_offset, message, record_index, ..code.into() }
 }
 
 /// Where the brokers are, for clients that were told to go elsewhere.
