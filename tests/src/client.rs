@@ -57,6 +57,11 @@ impl Client {
         Client { stream, correlation_id: 0 }
     }
 
+    /// This side of the connection, as the broker logs it.
+    pub fn local_address(&self) -> String {
+        self.stream.local_addr().unwrap().to_string()
+    }
+
     /// The socket, for tests that misuse it.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
@@ -99,7 +104,21 @@ impl Client {
 
     /// Creates a topic and returns the error code.
     pub fn create_topic(&mut self, topic: &str, partitions: i32) -> io::Result<i16> {
-        let body = Writer::default().i32(1).string(topic).i32(partitions).i16(1).i32(0).i32(0);
+        self.create_topic_with(topic, partitions, &[])
+    }
+
+    /// Creates a topic with configs and returns the error code.
+    pub fn create_topic_with(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<i16> {
+        let count = i32::try_from(configs.len()).unwrap();
+        let mut body = Writer::default().i32(1).string(topic).i32(partitions).i16(1).i32(0).i32(count);
+        for (key, value) in configs {
+            body = body.string(key).string(value);
+        }
         let answer = self.request(CREATE_TOPICS, 2, &body.i32(30_000).i8(0).0)?;
         let mut reader = Reader(&answer);
         reader.i32();
@@ -111,6 +130,11 @@ impl Client {
     /// Creates a topic and waits until every partition has a leader.
     pub fn create_topic_and_wait(&mut self, topic: &str, partitions: i32) {
         assert_eq!(self.create_topic(topic, partitions).unwrap(), 0, "creating {topic}");
+        self.wait_for_leaders(topic, partitions);
+    }
+
+    /// Waits until every partition of a topic has a leader.
+    pub fn wait_for_leaders(&mut self, topic: &str, partitions: i32) {
         wait_for("leaders", || {
             let answer = self.request(METADATA, 1, &Writer::default().i32(1).string(topic).0).unwrap();
             let mut reader = Reader(&answer);

@@ -1,5 +1,5 @@
 //! A broker with a well-behaved client beside whoever misbehaves: whatever a test does to the broker, the neighbour
-//! is served, nothing of it is lost, and memory stays bounded.
+//! is served throughout, nothing of it is lost, and memory stays bounded.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -7,24 +7,24 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::batch;
 use crate::broker::{Broker, wait_for};
-use crate::checker::read_all;
 use crate::client::Client;
+use crate::dice::rounds;
+use crate::neighbour::Neighbour;
 
-/// How much more memory the broker may hold after a test than before it, unless the test says otherwise.
+/// How much more memory the broker may hold in a test than before it, unless the test says otherwise.
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
-/// The neighbour's topic, with one partition.
-pub const TOPIC: &str = "neighbour";
+/// Rounds that the neighbour has to get through beside each thing that is done to the broker.
+const NEIGHBOUR_ROUNDS: u64 = 30;
 
 /// A broker, and a client on a connection of its own that must never notice anything. There is a topic `target` with
 /// two partitions for the others.
 #[derive(Debug)]
 pub struct Neighbourhood {
+    // Dropped first: it need not see the broker killed.
+    neighbour: Neighbour,
     /// The broker.
     pub broker: Broker,
-    neighbour: Client,
-    produced: i64,
     resident_bytes_before: u64,
     growth_bytes_max: u64,
     _directory: tempfile::TempDir,
@@ -41,23 +41,23 @@ impl Neighbourhood {
     pub fn with(settings: &[&str]) -> Neighbourhood {
         let directory = tempfile::tempdir().unwrap();
         let broker = Broker::start(Path::new(&directory.path().join("data")), settings);
-        let mut neighbour = Client::connect(&broker.address);
-        neighbour.create_topic_and_wait(TOPIC, 1);
-        neighbour.create_topic_and_wait("target", 2);
+        Client::connect(&broker.address).create_topic_and_wait("target", 2);
+        let neighbour = Neighbour::start(&broker.address);
+        let growth_bytes_max = GROWTH_BYTES_MAX;
         let mut all = Neighbourhood {
             broker,
             neighbour,
-            produced: 0,
             resident_bytes_before: 0,
-            growth_bytes_max: GROWTH_BYTES_MAX,
+            growth_bytes_max,
             _directory: directory,
         };
         all.neighbour_is_served();
         all.resident_bytes_before = all.broker.resident_bytes();
+        all.broker.forget_resident_bytes_max();
         all
     }
 
-    /// From now on memory may grow by so much only.
+    /// Memory may grow by so much only.
     pub fn grow_at_most(&mut self, bytes: u64) {
         self.growth_bytes_max = bytes;
     }
@@ -69,48 +69,72 @@ impl Neighbourhood {
 
     /// `count` connections at once; raises this process's own limit of descriptors as far as that needs.
     pub fn connect_many(&self, count: usize) -> Vec<Client> {
-        let wanted = u64::try_from(count).unwrap() + 256;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        if soft < wanted {
-            assert!(hard >= wanted, "`ulimit -Hn` is {hard}, the test needs {wanted}");
+        let wanted = u64::try_from(count).unwrap() + 256;
+        assert!(hard >= wanted, "`ulimit -Hn` is {hard}, the test needs {wanted}");
+        if soft < hard {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         }
         (0..count).map(|_| self.connect()).collect()
     }
 
-    /// The neighbour produces and is acknowledged.
+    /// The neighbour goes through its rounds while everything stays as it is.
     pub fn neighbour_is_served(&mut self) {
-        let value = format!("{}", self.produced).into_bytes();
-        let answer = self.neighbour.produce(TOPIC, 0, &batch::build(&[value])).unwrap();
-        assert_eq!((answer.error_code, answer.base_offset), (0, self.produced));
-        self.produced += 1;
+        self.neighbour.wait_for(usize::try_from(rounds(NEIGHBOUR_ROUNDS)).unwrap());
     }
 
-    /// Sends bytes on a new connection, ends its sending side, and expects that it is closed.
-    pub fn closes_on(&mut self, what: &str, bytes: &[u8]) {
+    /// Does `work` once, and again and again until the neighbour has gone through its rounds meanwhile.
+    pub fn throughout(&mut self, mut work: impl FnMut(&Neighbourhood)) {
+        let wanted = usize::try_from(rounds(NEIGHBOUR_ROUNDS)).unwrap();
+        let mut served = 0;
+        self.neighbour.rounds_since();
+        while served < wanted {
+            work(self);
+            served += self.neighbour.rounds_since();
+        }
+    }
+
+    /// Sends bytes on a new connection, and expects that it is closed.
+    pub fn closes_on(&self, what: &str, bytes: &[u8]) -> Client {
         let mut client = self.connect();
         client.stream().write_all(bytes).unwrap();
-        client.stream().shutdown(Shutdown::Write).ok();
         assert!(client.is_closed_by_broker(), "{what}: the connection stays open");
+        client
+    }
+
+    /// Sends bytes on a new connection, and expects that it is closed, that a line of the log says `why`, and that
+    /// the neighbour is served on.
+    pub fn refuses(&mut self, what: &str, bytes: &[u8], why: &str) {
+        let client = self.closes_on(what, bytes);
+        self.log_says_of(&client, what, why);
         self.neighbour_is_served();
     }
 
-    /// Sends bytes on a new connection that stays open for writing, and expects that it is closed.
-    pub fn refuses(&mut self, what: &str, bytes: &[u8]) {
+    /// The same if the peer sends no more.
+    pub fn refuses_the_end(&mut self, what: &str, bytes: &[u8], why: &str) {
         let mut client = self.connect();
         client.stream().write_all(bytes).unwrap();
+        client.stream().shutdown(Shutdown::Write).unwrap();
         assert!(client.is_closed_by_broker(), "{what}: the connection stays open");
+        self.log_says_of(&client, what, why);
         self.neighbour_is_served();
     }
 
-    /// Memory has not grown beyond what is allowed; says by how much it has.
+    fn log_says_of(&self, client: &Client, what: &str, why: &str) {
+        let peer = client.local_address();
+        let line = wait_for(&format!("a line about {what}"), || {
+            self.broker.log().lines().find(|line| line.contains(&peer)).map(str::to_owned)
+        });
+        assert!(line.contains(why), "{what}: {line}");
+    }
+
+    /// The memory of the broker has never been beyond what is allowed; says how far it went.
     pub fn memory_is_bounded(&self) -> u64 {
-        let resident_bytes = self.broker.resident_bytes();
-        let growth_bytes = resident_bytes.saturating_sub(self.resident_bytes_before);
+        let growth_bytes = self.broker.resident_bytes_max().saturating_sub(self.resident_bytes_before);
         assert!(
             growth_bytes <= self.growth_bytes_max,
-            "{resident_bytes} bytes resident, {} before",
-            self.resident_bytes_before
+            "memory grew by {growth_bytes} bytes, {} are allowed",
+            self.growth_bytes_max
         );
         growth_bytes
     }
@@ -120,12 +144,13 @@ impl Neighbourhood {
         wait_for(text, || self.broker.log().contains(text).then_some(()));
     }
 
-    /// Every record of the neighbour is there, memory is bounded, and the broker stops cleanly.
+    /// The neighbour was served, every record of it is there, memory was bounded, and the broker stops cleanly. Prints
+    /// what `tests/hostile` gathers.
     pub fn end(mut self) {
         self.neighbour_is_served();
-        let found = read_all(&mut self.neighbour, TOPIC, 0);
-        assert!(found.iter().map(|(offset, _)| *offset).eq(0..self.produced), "nothing is lost");
-        self.memory_is_bounded();
+        let growth_bytes = self.memory_is_bounded();
+        let latencies = self.neighbour.end();
+        println!("neighbour {latencies} | {:5} of {:5}", growth_bytes >> 20, self.growth_bytes_max >> 20);
         assert!(self.broker.stop().success());
     }
 }

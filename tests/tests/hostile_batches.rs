@@ -1,82 +1,102 @@
-//! Batches that cost more than they look: a decompression bomb, and more producers than anybody has. Memory stays
-//! bounded, and a neighbour is served throughout.
+//! Record batches that lie: each is refused with the error code of Apache Kafka 4.3, to which the same bytes were
+//! sent, and fails neither its neighbours in the request nor the one on another connection.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use ringmain_tests::batch::{self, HEADER_BYTES, position};
+use ringmain_tests::batch::{self, position};
 use ringmain_tests::client::{Client, PRODUCE};
 use ringmain_tests::neighbourhood::Neighbourhood;
 
-const MIB: usize = 1 << 20;
-/// Where the producer's id, epoch and first sequence number stand in a batch.
-const PRODUCER_ID: usize = 43;
-
-/// A batch of one record that claims to have `value_bytes` of zeroes, compressed with gzip.
-fn bomb(value_bytes: usize) -> Vec<u8> {
-    // The start of a record: its length, attributes, deltas, no key, the value's length; then zeroes.
-    let whole = batch::build(&[vec![0; value_bytes]]);
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&whole[HEADER_BYTES..]).unwrap();
-    let mut packed = whole[..HEADER_BYTES].to_vec();
-    packed.extend(encoder.finish().unwrap());
-    let length = i32::try_from(packed.len() - 12).unwrap();
-    packed[position::BATCH_LENGTH..position::BATCH_LENGTH + 4].copy_from_slice(&length.to_be_bytes());
-    packed[position::ATTRIBUTES..position::ATTRIBUTES + 2].copy_from_slice(&1_i16.to_be_bytes());
-    batch::seal(&mut packed);
-    packed
-}
-
-#[test]
-fn a_decompression_bomb_is_passed_through_unopened() {
-    let mut place = Neighbourhood::new();
-    place.grow_at_most(64 * MIB as u64);
-    let bomb = bomb(200 * MIB);
-    assert!(bomb.len() < MIB, "{} bytes", bomb.len());
-    assert_eq!(place.connect().produce("target", 0, &bomb).unwrap().error_code, 0);
-    place.neighbour_is_served();
-    place.end();
-}
-
-#[test]
-fn a_bomb_that_has_to_be_opened_is_refused_with_bounded_memory() {
-    let mut place = Neighbourhood::with(&["compression.type=lz4"]);
-    // A shard opens one batch at a time, up to 64 MiB, in a buffer that doubles.
-    place.grow_at_most(320 * MIB as u64);
-    let bomb = bomb(200 * MIB);
-    let answer = place.connect().produce("target", 0, &bomb).unwrap();
-    assert_ne!(answer.error_code, 0, "200 MiB in a record are more than anybody may bring");
-    place.memory_is_bounded();
-    place.neighbour_is_served();
-    // What the neighbour reads back is compressed here, which the tests' reader does not open.
-    assert!(place.broker.stop().success());
-}
-
-#[test]
-fn producers_without_number_are_forgotten_before_memory_is_short() {
-    let mut place = Neighbourhood::new();
-    place.grow_at_most(128 * MIB as u64);
-    let plain = batch::build(&[b"v".to_vec()]);
-    let mut client = place.connect();
-    // A million would be no different: what is kept of them has a limit well below this.
-    for round in 0..200_i64 {
-        let mut frames = Vec::new();
-        for number in 0..100 {
-            let mut batch = plain.clone();
-            batch[PRODUCER_ID..PRODUCER_ID + 8]
-                .copy_from_slice(&(1_000 + round * 100 + number).to_be_bytes());
-            batch[PRODUCER_ID + 8..PRODUCER_ID + 14].fill(0);
-            batch::seal(&mut batch);
-            let body = Client::produce_body("target", &[(0, &batch)]);
-            frames.extend(Client::frame(PRODUCE, 3, 1, &body));
-        }
-        client.stream().write_all(&frames).unwrap();
-        for _ in 0..100 {
-            let answer = client.receive().unwrap();
-            assert_eq!(Client::produce_answer(&answer[4..])[0].1.error_code, 0);
-        }
+/// A batch of three records with some of its bytes replaced; `sealed` makes the CRC right again.
+fn lying(at: usize, bytes: &[u8], sealed: bool) -> Vec<u8> {
+    let mut batch = batch::build(&[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    if sealed {
+        batch::seal(&mut batch);
     }
-    place.memory_is_bounded();
+    batch
+}
+
+#[test]
+fn batches_that_lie_are_refused_and_their_neighbours_in_the_request_are_not() {
+    let mut place = Neighbourhood::new();
+    let good = batch::build(&[b"good".to_vec()]);
+    let length = i32::try_from(good.len() - 12).unwrap();
+    let twice = [&good[..], &good[..]].concat();
+    let large = batch::build(&[vec![b'x'; 1_100_000]]);
+    let cases: Vec<(&str, Vec<u8>, i16)> = vec![
+        ("a CRC that does not match", lying(position::CRC, &[1, 2, 3, 4], false), 2),
+        ("a flipped bit in a value", lying(batch::HEADER_BYTES + 6, &[0xff], false), 2),
+        (
+            "more records counted than there are",
+            lying(position::RECORD_COUNT, &30_i32.to_be_bytes(), true),
+            87,
+        ),
+        (
+            "fewer records counted than there are",
+            lying(position::RECORD_COUNT, &1_i32.to_be_bytes(), true),
+            87,
+        ),
+        ("a negative count", lying(position::RECORD_COUNT, &(-3_i32).to_be_bytes(), true), 87),
+        (
+            "a last offset delta above the count",
+            lying(position::LAST_OFFSET_DELTA, &9_i32.to_be_bytes(), true),
+            87,
+        ),
+        (
+            "a negative last offset delta",
+            lying(position::LAST_OFFSET_DELTA, &(-1_i32).to_be_bytes(), true),
+            87,
+        ),
+        ("a control batch", lying(position::ATTRIBUTES, &0x20_i16.to_be_bytes(), true), 87),
+        ("two batches", twice, 87),
+        ("a record too large", large, 10),
+        ("a record length that lies", lying(batch::HEADER_BYTES, &[0x7e], true), 87),
+        ("a negative record length", lying(batch::HEADER_BYTES, &[0x01], true), 87),
+        ("a record length without end", lying(batch::HEADER_BYTES, &[0xff; 8], true), 87),
+        ("a key length that lies", lying(batch::HEADER_BYTES + 4, &[0x7e], true), 87),
+        ("a value length that lies", lying(batch::HEADER_BYTES + 5, &[0x7e], true), 87),
+        ("a negative number of headers", lying(batch::HEADER_BYTES + 9, &[0x01], true), 87),
+    ];
+    for (good_offset, (what, bytes, error_code)) in (0..).zip(cases) {
+        let mut client = place.connect();
+        let body = Client::produce_body("target", &[(0, &bytes), (1, &good)]);
+        let answer = client.request(PRODUCE, 3, &body).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let mut answers = Client::produce_answer(&answer);
+        answers.sort_by_key(|(partition, _)| *partition);
+        assert_eq!(answers[0].1.error_code, error_code, "{what}");
+        assert_eq!(answers[0].1.base_offset, -1, "{what}: no offset is given");
+        assert_eq!(
+            (answers[1].1.error_code, answers[1].1.base_offset),
+            (0, good_offset),
+            "{what}: its neighbour"
+        );
+        place.neighbour_is_served();
+    }
+    // Bytes that are no batch: an error or a closed connection.
+    let no_batches: Vec<(&str, Vec<u8>)> = vec![
+        ("an old magic", lying(position::MAGIC, &[1], false)),
+        ("a magic of the future", lying(position::MAGIC, &[3], false)),
+        ("a length above the bytes", lying(position::BATCH_LENGTH, &(length + 500).to_be_bytes(), false)),
+        ("a length below a header", lying(position::BATCH_LENGTH, &7_i32.to_be_bytes(), false)),
+        ("a negative length", lying(position::BATCH_LENGTH, &(-7_i32).to_be_bytes(), false)),
+        ("a truncated header", good[..40].to_vec()),
+        ("no bytes", Vec::new()),
+        ("a codec of the future", lying(position::ATTRIBUTES, &7_i16.to_be_bytes(), true)),
+    ];
+    for (what, bytes) in no_batches {
+        let mut client = place.connect();
+        if let Ok(answer) = client.request(PRODUCE, 3, &Client::produce_body("target", &[(0, &bytes)])) {
+            let answer = Client::produce_answer(&answer)[0].1;
+            assert!(answer.error_code != 0, "{what} is taken: {answer:?}");
+        }
+        place.neighbour_is_served();
+    }
+    let mut client = place.connect();
+    assert_eq!(client.list_offset("target", 0, -1).unwrap(), 0, "nothing of the lies was kept");
+    assert_eq!(client.produce("target", 7, &good).unwrap().error_code, 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    assert_eq!(client.create_topic("no such/name", 1).unwrap(), 17, "INVALID_TOPIC_EXCEPTION");
+    assert_eq!(client.create_topic("none", 0).unwrap(), 37, "INVALID_PARTITIONS");
+    assert_eq!(client.create_topic("target", 1).unwrap(), 36, "TOPIC_ALREADY_EXISTS");
+    assert_eq!(client.fetch("target", 0, 5).unwrap().error_code, 1, "OFFSET_OUT_OF_RANGE");
+    assert_eq!(client.fetch("target", 9, 0).unwrap().error_code, 3, "UNKNOWN_TOPIC_OR_PARTITION");
     place.end();
 }

@@ -41,8 +41,8 @@ fn a_request_without_records_may_not_be_as_large_as_one_with() {
     let mut client = place.connect();
     let answer = client.request(FETCH, 4, &fetch(50_000)).unwrap();
     assert_eq!(Reader(&answer[16..]).i32(), 50_000, "so many partitions are answered");
-    place.refuses("a fetch of 1.6 MB", &Client::frame(FETCH, 4, 1, &fetch(100_000)));
-    place.log_says("ringmain.recordless.request.max.bytes");
+    let large = Client::frame(FETCH, 4, 1, &fetch(100_000));
+    place.refuses("a fetch of 1.6 MB", &large, "ringmain.recordless.request.max.bytes");
     // Produce is not held to it.
     let large = ringmain_tests::batch::build(&[vec![7; 900_000], vec![8; 100_000]]);
     let body = Client::produce_body("target", &[(0, &large), (1, &large)]);

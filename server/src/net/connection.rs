@@ -236,7 +236,7 @@ impl<I: Io> Connection<'_, I> {
         {
             let Some(count) = self.read(&mut frames)? else { break };
             if count == 0 {
-                self.reading = false;
+                self.end_of_stream();
                 break;
             }
             turn += count;
@@ -257,6 +257,15 @@ impl<I: Io> Connection<'_, I> {
         // What was just started may have filled another shard's mailbox: read no more until it has room.
         self.net.broker.router().room().await;
         Ok(())
+    }
+
+    /// The peer sends no more, or the shard drains: what is whole is still answered.
+    fn end_of_stream(&mut self) {
+        self.reading = false;
+        let bytes = self.framing.unfinished_bytes();
+        if bytes > 0 && !self.net.draining.get() {
+            self.refuse(format!("the stream ended inside a request, of which {bytes} bytes had arrived"));
+        }
     }
 
     /// Reads once, and takes out the frames that are whole: `None` if nothing is there, `Some(0)` at the end.

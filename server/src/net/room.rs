@@ -24,8 +24,8 @@ pub(super) struct Room {
     held_bytes: Cell<usize>,
     /// All bytes ever given back: whether something moves.
     freed_bytes: Cell<u64>,
-    /// The connection that may finish its request beyond the limit.
-    finishing: Cell<Option<u64>>,
+    /// The connection that may finish its request beyond the limit, and what it has taken in since then.
+    finishing: Cell<Option<(u64, usize)>>,
     freed: Event,
 }
 
@@ -61,8 +61,20 @@ impl Room {
         self.held_bytes.get() >= self.bytes_max / 4 * 3
     }
 
-    fn add(&self, bytes: usize) {
+    /// Whether nobody may take more in but the one that goes beyond the limit. What that one holds beyond leaves
+    /// the others their quarter.
+    fn is_full(&self) -> bool {
+        let beyond_bytes = self.finishing.get().map_or(0, |(_, bytes)| bytes);
+        self.held_bytes.get().saturating_sub(beyond_bytes) >= self.bytes_max
+    }
+
+    fn add(&self, connection: u64, bytes: usize) {
         self.held_bytes.set(self.held_bytes.get() + bytes);
+        if let Some((finishing, beyond_bytes)) = self.finishing.get()
+            && finishing == connection
+        {
+            self.finishing.set(Some((finishing, beyond_bytes + bytes)));
+        }
     }
 
     fn remove(&self, bytes: usize) {
@@ -98,7 +110,7 @@ impl Account {
     /// Counts bytes that are here now, whether there is room or not.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.room.add(bytes);
+        self.room.add(self.connection, bytes);
     }
 
     /// Counts bytes that are no longer held.
@@ -110,16 +122,15 @@ impl Account {
     /// Whether the connection may take more in now. One with an unfinished request may if no other goes on beyond
     /// the limit already; that right stays with it until [`finished`](Self::finished).
     pub(super) fn may_take(&self, unfinished: bool) -> bool {
-        let is_full = self.room.held_bytes.get() >= self.room.bytes_max;
-        if !self.room.is_short() || (self.bytes <= LITTLE_BYTES && !is_full) {
+        if !self.room.is_short() || (self.bytes <= LITTLE_BYTES && !self.room.is_full()) {
             return true;
         }
         match self.room.finishing.get() {
             None if unfinished => {
-                self.room.finishing.set(Some(self.connection));
+                self.room.finishing.set(Some((self.connection, 0)));
                 true
             }
-            finishing => finishing == Some(self.connection),
+            finishing => finishing.is_some_and(|(connection, _)| connection == self.connection),
         }
     }
 
@@ -154,7 +165,7 @@ impl Account {
 
     /// The connection has no unfinished request any more: another one may go on beyond the limit.
     pub(super) fn finished(&self) {
-        if self.room.finishing.get() == Some(self.connection) {
+        if self.room.finishing.get().is_some_and(|(connection, _)| connection == self.connection) {
             self.room.finishing.set(None);
             self.room.freed.notify(usize::MAX);
         }
@@ -219,6 +230,18 @@ mod tests {
         drop(second);
         third.add(100 * KIB);
         assert!(third.may_take(true), "a connection that ends hands the right on");
+    }
+
+    #[test]
+    fn who_goes_beyond_the_limit_leaves_the_last_quarter_to_the_others() {
+        let room = Room::new(1000 * KIB);
+        let [mut large, mut small] = accounts(&room);
+        large.add(750 * KIB);
+        assert!(large.may_take(true));
+        large.add(2000 * KIB);
+        assert!(small.may_take(false), "{room:?}");
+        small.add(260 * KIB);
+        assert!(room.is_full() && !small.may_take(true));
     }
 
     #[test]
