@@ -114,17 +114,25 @@ impl Got {
     }
 }
 
-/// Slots whose partitions moved.
+/// What stands in a slot: another partition in the same slot has another number, so that what is left of the one
+/// before it is told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tenant {
+    slot: u32,
+    number: u64,
+}
+
+/// Tenants whose partitions moved, each once.
 #[derive(Debug, Default)]
 struct Marked {
-    slots: RefCell<VecDeque<u32>>,
+    tenants: RefCell<VecDeque<Tenant>>,
     moved: Event,
 }
 
 /// A partition's mark in a watch.
 #[derive(Debug)]
 struct Mark {
-    slot: u32,
+    tenant: Tenant,
     is_set: Cell<bool>,
     marked: Weak<Marked>,
 }
@@ -134,7 +142,7 @@ impl Watcher for Mark {
         if !self.is_set.replace(true)
             && let Some(marked) = self.marked.upgrade()
         {
-            marked.slots.borrow_mut().push_back(self.slot);
+            marked.tenants.borrow_mut().push_back(self.tenant);
             marked.moved.notify(1);
         }
     }
@@ -150,11 +158,13 @@ struct Watched<I: Io> {
 pub struct Watch<I: Io> {
     watched: HashMap<u32, Watched<I>>,
     marked: Rc<Marked>,
+    /// The number of the next tenant.
+    next_number: u64,
 }
 
 impl<I: Io> Default for Watch<I> {
     fn default() -> Self {
-        Self { watched: HashMap::new(), marked: Rc::default() }
+        Self { watched: HashMap::new(), marked: Rc::default(), next_number: 0 }
     }
 }
 
@@ -181,7 +191,10 @@ impl<I: Io> Watch<I> {
         }
         let watched = self.watched.entry(slot).or_insert_with(|| {
             let partition = partitions.get(want.key);
-            let mark = Rc::new(Mark { slot, is_set: Cell::new(false), marked: Rc::downgrade(&self.marked) });
+            let tenant = Tenant { slot, number: self.next_number };
+            self.next_number += 1;
+            let mark =
+                Rc::new(Mark { tenant, is_set: Cell::new(false), marked: Rc::downgrade(&self.marked) });
             if let Some(partition) = &partition {
                 partition.log().watch(&mark);
             }
@@ -204,7 +217,7 @@ impl<I: Io> Watch<I> {
             if bytes >= limits.bytes_min || answer.iter().any(Got::is_urgent) {
                 return answer;
             }
-            let idle = self.marked.slots.borrow().iter().all(|slot| seen.contains_key(slot));
+            let idle = self.marked.tenants.borrow().iter().all(|tenant| seen.contains_key(&tenant.slot));
             if !idle {
                 continue;
             }
@@ -218,17 +231,21 @@ impl<I: Io> Watch<I> {
 
     /// Looks once at every marked slot.
     async fn pass(&mut self, limits: FetchLimits, seen: &mut BTreeMap<u32, usize>, answer: &mut Vec<Got>) {
-        let count = self.marked.slots.borrow().len();
+        let count = self.marked.tenants.borrow().len();
         let (mut bytes, mut had_their_turn) = (0, Vec::new());
         for _ in 0..count {
-            let Some(slot) = self.marked.slots.borrow_mut().pop_front() else { break };
-            let Some(watched) = self.watched.get(&slot) else { continue };
+            let Some(tenant) = self.marked.tenants.borrow_mut().pop_front() else { break };
+            let slot = tenant.slot;
+            let Some(watched) = self.watched.get(&slot).filter(|watched| watched.mark.tenant == tenant)
+            else {
+                continue;
+            };
             let (got, has_more) = watched.read(limits, bytes).await;
             // It stays marked, which wakes nobody: there is nothing new. A read that waited may have seen it move
             // again: then it is marked already.
             if has_more && !watched.mark.is_set.replace(true) {
-                let mut slots = self.marked.slots.borrow_mut();
-                if got.bytes() > 0 { had_their_turn.push(slot) } else { slots.push_back(slot) }
+                let mut waiting = self.marked.tenants.borrow_mut();
+                if got.bytes() > 0 { had_their_turn.push(tenant) } else { waiting.push_back(tenant) }
             }
             bytes += got.bytes();
             if let Some(&at) = seen.get(&slot) {
@@ -238,7 +255,7 @@ impl<I: Io> Watch<I> {
                 answer.push(got);
             }
         }
-        self.marked.slots.borrow_mut().extend(had_their_turn);
+        self.marked.tenants.borrow_mut().extend(had_their_turn);
     }
 }
 
@@ -246,7 +263,7 @@ impl<I: Io> Watched<I> {
     /// Reads the partition; what other partitions gave already counts against the limit. Also says whether the next
     /// fetch has to look again, moved or not: until its reader wants something else, the partition has more to give.
     async fn read(&self, limits: FetchLimits, bytes_before: usize) -> (Got, bool) {
-        let slot = self.mark.slot;
+        let slot = self.mark.tenant.slot;
         let Some(partition) = self.partition.as_ref().filter(|partition| !partition.has_left()) else {
             self.mark.is_set.set(false);
             let given = Given::Refused(FetchRefusal::NotLed);
