@@ -3,7 +3,7 @@
 from datetime import date
 from statistics import median
 
-from measuring.brokers import KAFKA, KAFKA_FLUSH, ONE_SHARD, RINGMAIN, TWO_SHARDS
+from measuring.brokers import KAFKA, ONE_SHARD, RINGMAIN, TWO_SHARDS
 from measuring.figures import machine_line
 from measuring.rounds import BATCHES, COMPARED, JAVA, KCAT, Cell
 
@@ -32,9 +32,13 @@ def middle(figures, what):
     return median(getattr(figure, what) for figure in figures)
 
 
+def quotient(over, under):
+    """Too few records may have cost nothing that /proc counts."""
+    return over / under if under else float("inf")
+
+
 def ratio(by_kind, what):
-    ours, theirs = middle(by_kind[RINGMAIN], what), middle(by_kind[KAFKA], what)
-    return ours / theirs if theirs else float("inf")
+    return quotient(middle(by_kind[RINGMAIN], what), middle(by_kind[KAFKA], what))
 
 
 # --- the goals
@@ -90,7 +94,7 @@ def produce_goals(results):
         for batch_bytes in BATCHES
     }
     kept = {
-        name: middle(cells[pair[0]][RINGMAIN], "rate") / middle(cells[pair[1]][RINGMAIN], "rate")
+        name: quotient(*(middle(cells[cell][RINGMAIN], "rate") for cell in pair))
         for name, pair in many.items()
         if pair[0] in cells and pair[1] in cells
     }
@@ -108,8 +112,7 @@ def shard_goals(results):
     if not results.shards:
         return []
     one, two = results.shards[ONE_SHARD], results.shards[TWO_SHARDS]
-    faster = middle(two, "rate") / middle(one, "rate")
-    cost = middle(two, "broker") / middle(one, "broker")
+    faster, cost = (quotient(middle(two, what), middle(one, what)) for what in ("rate", "broker"))
     text = f"{faster:.2f} times the records/s, {cost:.2f} times the CPU"
     goal = "second shard: ≥ 1.6 times the records/s, or, where clients are the limit, ≤ 1.15 times the CPU per record"
     return [reached(goal, text, faster >= 1.6 or cost <= 1.15)]
@@ -126,8 +129,7 @@ def compared(name, values, write):
     """One line from one value a broker, or several."""
     values = {kind: value if isinstance(value, list) else [value] for kind, value in values.items()}
     written = [spread(values[kind], write) if kind in values else NOTHING for kind in COMPARED]
-    theirs = median(values[KAFKA])
-    return row(name, *written, f"{median(values[RINGMAIN]) / theirs:.2f}" if theirs else NOTHING)
+    return row(name, *written, f"{quotient(median(values[RINGMAIN]), median(values[KAFKA])):.2f}")
 
 
 def cell_lines(results, title, what, write):
