@@ -139,12 +139,12 @@ struct Mark {
 
 impl Watcher for Mark {
     fn moved(&self) {
-        if !self.is_set.replace(true)
-            && let Some(marked) = self.marked.upgrade()
-        {
+        let Some(marked) = self.marked.upgrade() else { return };
+        if !self.is_set.replace(true) {
             marked.tenants.borrow_mut().push_back(self.tenant);
-            marked.moved.notify(1);
         }
+        // Marked already it may have given too little so far, and somebody waits for more of it.
+        marked.moved.notify(1);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each shard answers when it has its share of `min_bytes`; the first to do so hurries the others, which then
 //! answer with what they have. If all of it together is too little and there is time left, it begins again: reads
-//! change nothing.
+//! change nothing. What is still missing is shared anew then, beside what each has already, so that nobody answers
+//! before something came: the rounds of a fetch are few, however long it waits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,14 +77,11 @@ pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> (
         return (all, first);
     }
     let started = broker.io().now();
+    // What each owner gave in the round before.
+    let mut given = vec![0; owners.len()];
     loop {
         let wait = wait_max.saturating_sub(broker.io().now().saturating_sub(started));
-        // Even shares: within its own each shard lets its partitions take turns.
-        let share = FetchLimits {
-            bytes_min: limits.bytes_min.div_ceil(owners.len()),
-            bytes_max: limits.bytes_max.div_ceil(owners.len()),
-            ..limits
-        };
+        let shares = shares(limits, &given);
         let asked = if watch.is_some() {
             changes.iter_mut().map(std::mem::take).collect()
         } else if owners.len() == 1 {
@@ -92,17 +90,19 @@ pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> (
         } else {
             changes.clone()
         };
-        let got = one_round(broker, watch, asked, (&owners, share, wait)).await;
-        all.extend(got.into_iter().map(|got| (got.slot, got)));
+        let got = one_round(broker, watch, asked, (&owners, &shares, wait)).await;
+        given = got.iter().map(|got| got.iter().map(Got::bytes).sum()).collect();
+        all.extend(got.into_iter().flatten().map(|got| (got.slot, got)));
+        // A shard that has given all it may can only wait for the others, and its readers should not.
+        let is_full = given.iter().zip(&shares).any(|(bytes, share)| *bytes >= share.bytes_max);
         let bytes: usize = all.values().map(Got::bytes).sum();
         if owners.len() == 1
+            || is_full
             || bytes >= limits.bytes_min
             || wait.is_zero()
             || all.values().any(Got::is_urgent)
+            || broker.purgatory().is_stopping()
         {
-            break;
-        }
-        if broker.purgatory().is_stopping() {
             break;
         }
     }
@@ -110,32 +110,48 @@ pub(super) async fn gather<I: Io>(broker: &Broker<I>, gathering: Gathering) -> (
     (all, next.unwrap_or(first))
 }
 
-/// Asks every owner once.
+/// What each owner is asked for that gave so much in the round before. Even shares: within its own each shard lets its
+/// partitions take turns. Of what is missing, too, so that a shard that gave something does not answer again before
+/// there is more of it.
+fn shares(limits: FetchLimits, given: &[usize]) -> Vec<FetchLimits> {
+    let missing = limits.bytes_min.saturating_sub(given.iter().sum()).div_ceil(given.len());
+    let bytes_max = limits.bytes_max.div_ceil(given.len());
+    given.iter().map(|bytes| FetchLimits { bytes_min: bytes + missing, bytes_max, ..limits }).collect()
+}
+
+/// Asks every owner once; each gives its part, in the order of the owners.
 async fn one_round<I: Io>(
     broker: &Broker<I>,
     watch: Option<i32>,
-    changes: Vec<WatchChanges>,
-    (owners, share, wait): (&[usize], FetchLimits, Duration),
-) -> Vec<Got> {
+    mut changes: Vec<WatchChanges>,
+    (owners, shares, wait): (&[usize], &[FetchLimits], Duration),
+) -> Vec<Vec<Got>> {
     let mut hurrying = Vec::new();
-    let mut parts: Vec<LocalBoxFuture<'_, Vec<Got>>> = Vec::new();
-    for (shard, changes) in changes.into_iter().enumerate().filter(|(shard, _)| owners.contains(shard)) {
+    let mut parts: Vec<LocalBoxFuture<'_, (usize, Vec<Got>)>> = Vec::new();
+    for (at, (&shard, &share)) in owners.iter().zip(shares).enumerate() {
+        let changes = changes.get_mut(shard).map(std::mem::take).unwrap_or_default();
         let (hurry, hurried) = oneshot::channel();
         hurrying.push(hurry);
         let until = (wait, hurried);
         if shard == broker.router().me() {
-            parts.push(broker.fetch_here(watch, changes, share, until).boxed_local());
+            let part = broker.fetch_here(watch, changes, share, until);
+            parts.push(part.map(move |got| (at, got)).boxed_local());
         } else {
             let sent = broker.router().send(shard, async move |broker: std::rc::Rc<Broker<I>>| {
                 broker.fetch_here(watch, changes, share, until).await
             });
             // A shard that has ended gives nothing: the broker stops.
-            parts.push(sent.map(Result::unwrap_or_default).boxed_local());
+            parts.push(sent.map(move |got| (at, got.unwrap_or_default())).boxed_local());
         }
     }
-    let (mut got, _, others) = select_all(parts).await;
+    let (first, _, others) = select_all(parts).await;
     drop(hurrying);
-    got.extend(join_all(others).await.into_iter().flatten());
+    let mut got = vec![Vec::new(); owners.len()];
+    for (at, part) in std::iter::once(first).chain(join_all(others).await) {
+        if let Some(place) = got.get_mut(at) {
+            *place = part;
+        }
+    }
     got
 }
 
@@ -160,7 +176,7 @@ fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize, first: u32) -> Option<u3
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Given, Got, trim};
+    use super::{BTreeMap, FetchLimits, Given, Got, shares, trim};
     use ringmain_storage::types::LeaderEpoch;
 
     #[test]
@@ -178,5 +194,19 @@ mod tests {
         assert_eq!(trimmed(all(), 2), (vec![0, 0, 10, 0], Some(1)), "the one that had to wait is first");
         assert_eq!(trimmed([got(0, 60), got(1, 50), got(2, 40)].into(), 0), (vec![60, 0, 40], Some(1)));
         assert_eq!(trimmed([got(0, 60), got(1, 40)].into(), 1), (vec![60, 40], None));
+    }
+
+    #[test]
+    fn a_shard_whose_part_is_too_little_is_asked_for_more_than_it_gave() {
+        let limits = FetchLimits { bytes_max: 10_000, bytes_min: 1000, committed_only: false };
+        let least = |given: &[usize]| {
+            let shares = shares(limits, given).into_iter();
+            shares.map(|share| share.bytes_min).collect::<Vec<_>>()
+        };
+        assert_eq!(least(&[0, 0, 0, 0]), [250, 250, 250, 250]);
+        // At once it could only say the same again, and would be asked again, and again.
+        assert_eq!(least(&[600, 0, 0, 0]), [700, 100, 100, 100]);
+        assert_eq!(least(&[600, 100, 100, 199]), [601, 101, 101, 200]);
+        assert_eq!(shares(limits, &[0; 4])[0].bytes_max, 2500);
     }
 }

@@ -24,11 +24,12 @@ struct Client<'a> {
     session: i32,
     epoch: i32,
     wait_max_ms: i32,
+    bytes_min: i32,
 }
 
 impl<'a> Client<'a> {
     fn new(kit: &'a Kit) -> Self {
-        Self { kit, session: 0, epoch: 0, wait_max_ms: 0 }
+        Self { kit, session: 0, epoch: 0, wait_max_ms: 0, bytes_min: 1 }
     }
 
     async fn fetch(&mut self, bytes_max: i32, from: &[(&str, i64)], forgotten: &[&str]) -> FetchResponse {
@@ -52,7 +53,7 @@ impl<'a> Client<'a> {
         };
         let request = FetchRequest {
             max_wait_ms: self.wait_max_ms,
-            min_bytes: 1,
+            min_bytes: self.bytes_min,
             max_bytes: bytes_max,
             session_id: self.session,
             session_epoch: self.epoch,
@@ -161,6 +162,20 @@ fn a_fetch_that_waits_for_a_topic_ends_when_the_topic_is_deleted() {
         // The shard acts before the metadata say so: until then it only knows that it does not lead it.
         assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::NotLeaderOrFollower.code());
         // The simulated clock stands still but for sleeps.
+        assert!(kit.broker.io().now() < before + Duration::from_secs(1000));
+    });
+}
+
+#[test]
+fn a_fetch_that_waits_for_more_of_a_partition_ends_when_it_comes() {
+    with_broker(async |kit| {
+        kit.create_topic("a", 1, &[]).await;
+        assert_eq!(kit.produce("a", 1, None).await, 0);
+        let before = kit.broker.io().now();
+        let mut client = Client::new(&kit);
+        (client.wait_max_ms, client.bytes_min) = (1_000_000, 100);
+        let (answer, produced) = join(client.fetch(1000, &[("a", 0)], &[]), kit.produce("a", 1, None)).await;
+        assert_eq!((ends(&answer)["a"], produced), (2, 0), "two batches are more than 100 bytes, one is not");
         assert!(kit.broker.io().now() < before + Duration::from_secs(1000));
     });
 }
