@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ringmain_tests::batch;
 use ringmain_tests::broker::Broker;
 use ringmain_tests::client::{Client, FETCH};
+use ringmain_tests::dice::{Dice, rounds};
 use ringmain_tests::wire::{Reader, Writer};
 
 const PARTITIONS: i32 = 8;
@@ -133,4 +134,61 @@ fn a_backlog_larger_than_the_limit_keeps_no_partition_waiting_for_ever() {
         assert!(next.values().all(|offset| *offset == BATCHES), "{shards}: {next:?}");
         assert!(broker.stop().success());
     }
+}
+
+#[test]
+fn whatever_a_session_names_and_forgets_it_reads_each_partition_in_order_and_to_its_end() {
+    const NAMES: [&str; 3] = ["red", "green", "blue"];
+    let mut dice = Dice::of_this_run();
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&directory.path().join("data"), &["ringmain.shards=3"]);
+    let mut client = Client::connect(&broker.address);
+    NAMES.iter().for_each(|topic| client.create_topic_and_wait(topic, PARTITIONS));
+    let every: Vec<Name> =
+        NAMES.iter().flat_map(|topic| (0..PARTITIONS).map(|index| (*topic, index))).collect();
+    let mut session = Session { client: Client::connect(&broker.address), id: 0, epoch: 0 };
+    // How many records there are, how many were read, and from where the session was last told to read.
+    let mut written: BTreeMap<Name, i64> = every.iter().map(|name| (*name, 0)).collect();
+    let (mut read, mut told) = (written.clone(), BTreeMap::from([(every[0], 0)]));
+    session.fetch(1, &[(every[0], 0)], &[]);
+    let steps = rounds(300);
+    // Each fetch after the last change gives a batch at least.
+    let drained = usize::try_from(steps).unwrap() + 4 * usize::try_from(steps).unwrap();
+    for step in 0..drained {
+        let changes = step < usize::try_from(steps).unwrap();
+        for _ in 0..if changes { 4 } else { 0 } {
+            let (topic, partition) = every[usize::try_from(dice.below(24)).unwrap()];
+            produce(&mut client, topic, partition);
+            *written.get_mut(&(topic, partition)).unwrap() += 1;
+        }
+        let forgotten: Vec<Name> =
+            every[1..].iter().copied().filter(|name| told.contains_key(name)).collect();
+        let forgotten: Vec<Name> = forgotten.into_iter().filter(|_| changes && dice.below(6) == 0).collect();
+        let named = every.iter().filter(|name| !forgotten.contains(name));
+        let from: Vec<(Name, i64)> = named
+            .filter(|name| {
+                told.get(*name).map_or(!changes || dice.below(6) == 0, |from| *from != read[*name])
+            })
+            .map(|name| (*name, read[name]))
+            .collect();
+        forgotten.iter().for_each(|name| drop(told.remove(name)));
+        told.extend(from.iter().copied());
+        let bytes_max = [1, 1500, 5000][usize::try_from(dice.below(3)).unwrap()];
+        for (topic, partition, records) in session.fetch(bytes_max, &from, &forgotten) {
+            let name = *every.iter().find(|name| (name.0, name.1) == (&*topic, partition)).unwrap();
+            assert!(told.contains_key(&name), "{name:?} was not asked for");
+            for (offset, found) in batch::records(&records) {
+                assert!(found == value(&topic, partition), "{name:?} at {offset}");
+                if offset >= read[&name] {
+                    assert_eq!(offset, read[&name], "{name:?}");
+                    read.insert(name, offset + 1);
+                }
+            }
+        }
+        if !changes && read == written {
+            break;
+        }
+    }
+    assert_eq!(read, written, "everything is read to its end");
+    assert!(broker.stop().success());
 }
