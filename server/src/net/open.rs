@@ -104,7 +104,9 @@ impl Open {
         if self.still_for(now) > limits.idle_max {
             return Some("no byte moved for connections.max.idle.ms");
         }
-        if !self.has_asked.get() && now.saturating_sub(self.opened) > limits.first_request_max {
+        let asks_late = !self.has_asked.get() && now.saturating_sub(self.opened) > limits.first_request_max;
+        // Who has sent more than was read waits for us.
+        if asks_late && !self.socket.has_unread() {
             return Some("it sent no whole request within ringmain.first.request.timeout.ms");
         }
         None

@@ -15,14 +15,15 @@ use event_listener::{Event, EventListener};
 use futures::FutureExt as _;
 
 /// A connection that holds at most so much may use the last quarter of a room.
-const LITTLE_BYTES: usize = 64 << 10;
+pub(super) const LITTLE_BYTES: usize = 64 << 10;
 
 /// One shard's room.
 #[derive(Debug)]
 pub(super) struct Room {
     bytes_max: usize,
     held_bytes: Cell<usize>,
-    /// All bytes ever given back: whether something moves.
+    /// All bytes ever given back by connections that held more than a little: whether something moves. Those in the last
+    /// quarter always do.
     freed_bytes: Cell<u64>,
     /// The connection that may finish its request beyond the limit, and what it has taken in since then.
     finishing: Cell<Option<(u64, usize)>>,
@@ -51,7 +52,7 @@ impl Room {
         self.held_bytes.get()
     }
 
-    /// All bytes ever given back.
+    /// All bytes ever given back by connections that held more than a little.
     pub(super) fn freed_bytes(&self) -> u64 {
         self.freed_bytes.get()
     }
@@ -77,10 +78,13 @@ impl Room {
         }
     }
 
-    fn remove(&self, bytes: usize) {
+    /// Takes `bytes` back from a connection that held `of_bytes`.
+    fn remove(&self, bytes: usize, of_bytes: usize) {
         let was_short = self.is_short();
         self.held_bytes.set(self.held_bytes.get() - bytes);
-        self.freed_bytes.set(self.freed_bytes.get().wrapping_add(bytes as u64));
+        if of_bytes > LITTLE_BYTES {
+            self.freed_bytes.set(self.freed_bytes.get().wrapping_add(bytes as u64));
+        }
         if was_short {
             self.freed.notify(usize::MAX);
         }
@@ -115,8 +119,8 @@ impl Account {
 
     /// Counts bytes that are no longer held.
     pub(super) fn remove(&mut self, bytes: usize) {
+        self.room.remove(bytes, self.bytes);
         self.bytes -= bytes;
-        self.room.remove(bytes);
     }
 
     /// Whether the connection may take more in now. One with an unfinished request may if no other goes on beyond
@@ -175,7 +179,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.finished();
-        self.room.remove(self.bytes);
+        self.room.remove(self.bytes, self.bytes);
     }
 }
 

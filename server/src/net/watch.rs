@@ -16,6 +16,7 @@ use ringmain_storage::io::Io;
 
 use super::Net;
 use super::open::Open;
+use super::room::LITTLE_BYTES;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ const UNREAD_AFTER: Duration = Duration::from_secs(1);
 struct Progress {
     since: Cell<Duration>,
     freed_bytes: Cell<u64>,
+    /// It was stuck the last time it was short.
+    was_stuck: Cell<bool>,
 }
 
 /// What this shard last added to the process's count of lingering records.
@@ -94,12 +97,19 @@ fn end<I: Io>(net: &Net<I>, connection: &Open, why: &str) {
 fn is_stuck<I: Io>(net: &Net<I>, progress: &Progress, now: Duration) -> bool {
     let freed_bytes = net.received.freed_bytes();
     let enough = net.received.bytes_max() as u64 / MOVING_PART;
-    let moves = freed_bytes.wrapping_sub(progress.freed_bytes.get()) >= enough;
-    if !net.received.is_short() || moves {
+    // What was ended may not have given everything back yet.
+    let moves = freed_bytes.checked_sub(progress.freed_bytes.get()).is_some_and(|bytes| bytes >= enough);
+    let is_short = net.received.is_short();
+    // A moment in which those that were ended have left and nobody has taken their place is none of rest.
+    if moves || !is_short && !progress.was_stuck.take() {
         progress.since.set(now);
         progress.freed_bytes.set(freed_bytes);
     }
-    now.saturating_sub(progress.since.get()) >= STUCK_AFTER
+    let is_stuck = is_short && now.saturating_sub(progress.since.get()) >= STUCK_AFTER;
+    if is_stuck {
+        progress.was_stuck.set(true);
+    }
+    is_stuck
 }
 
 /// Ends what does not arrive, if that is at least half of what is held, and says how much it was. Who has sent more
@@ -113,7 +123,7 @@ fn end_unfinished<I: Io>(net: &Net<I>, open: &[Rc<Open>], now: Duration) -> u64 
     let mut ended_bytes = 0;
     for ((since, bytes), connection) in unfinished() {
         if now.saturating_sub(since) >= UNFINISHED_MAX && !connection.socket.has_unread() {
-            ended_bytes += bytes as u64;
+            ended_bytes += if bytes > LITTLE_BYTES { bytes as u64 } else { 0 };
             end(
                 net,
                 connection,

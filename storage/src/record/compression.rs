@@ -157,17 +157,25 @@ pub fn compress(codec: Codec, input: &[u8]) -> Result<Cow<'_, [u8]>, Compression
     }
 }
 
-fn read_bounded(codec: Codec, decoder: impl Read, size_max: usize) -> Result<Vec<u8>, CompressionError> {
-    let mut output = Vec::with_capacity(OUTPUT_BYTES_FIRST.min(size_max));
-    let one_too_many = u64::try_from(size_max).unwrap_or(u64::MAX).saturating_add(1);
-    decoder
-        .take(one_too_many)
-        .read_to_end(&mut output)
-        .map_err(|source| CompressionError::Damaged { codec, source })?;
-    if output.len() > size_max {
-        return Err(CompressionError::TooLarge { codec, size_max });
+/// The buffer doubles, but never beyond what is allowed.
+fn read_bounded(codec: Codec, mut decoder: impl Read, size_max: usize) -> Result<Vec<u8>, CompressionError> {
+    let one_too_many = size_max.saturating_add(1);
+    let mut output = Vec::with_capacity(OUTPUT_BYTES_FIRST.min(one_too_many));
+    loop {
+        let room = output.capacity().saturating_sub(output.len());
+        let read = decoder
+            .by_ref()
+            .take(u64::try_from(room).unwrap_or(u64::MAX))
+            .read_to_end(&mut output)
+            .map_err(|source| CompressionError::Damaged { codec, source })?;
+        if output.len() > size_max {
+            return Err(CompressionError::TooLarge { codec, size_max });
+        }
+        if read < room {
+            return Ok(output);
+        }
+        output.reserve_exact(output.capacity().min(one_too_many.saturating_sub(output.len())));
     }
-    Ok(output)
 }
 
 /// snappy-java's framing: magic, two versions, then blocks of `length: i32 big-endian, raw snappy`. Like
