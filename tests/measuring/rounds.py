@@ -13,9 +13,11 @@ from measuring import load, wire
 from measuring.brokers import KAFKA, KAFKA_FLUSH, ONE_SHARD, RINGMAIN, TWO_SHARDS, Broker, running
 from measuring.figures import Window, idle_percent, resident_mib
 
-PHASES = ("start", "produce", "partitions", "consume", "shards")
+PHASES = ("start", "alone", "produce", "partitions", "consume", "shards")
 COMPARED = (RINGMAIN, KAFKA, KAFKA_FLUSH)
 BATCHES = (16 << 10, 64 << 10)
+# Runs of a broker that has the machine to itself; the first is not counted as warm.
+ALONE_RUNS = 4
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Plan:
     apache_starts: int
     idle_s: int
     laps: int
+    alone_records: int
 
     def disk_bytes(self):
         """What the brokers' directories grow to, with some air."""
         warm = self.warm_records + 3 * self.records
         runs = 4 * (("produce" in self.phases) + ("partitions" in self.phases)) * self.rounds
-        return 3 * (warm + runs * self.records) * load.RECORD_BYTES * 5 // 4
+        alone = 2 * ALONE_RUNS * self.alone_records * ("alone" in self.phases)
+        return (alone + 3 * (warm + runs * self.records)) * load.RECORD_BYTES * 5 // 4
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Results:
     idle_mib: dict = field(default_factory=dict)
     idle_percent: dict = field(default_factory=dict)
     loaded_mib: dict = field(default_factory=dict)
+    alone: dict = field(default_factory=dict)
     cold: dict = field(default_factory=dict)
     cells: dict = field(default_factory=dict)
     shards: dict = field(default_factory=dict)
@@ -95,6 +100,8 @@ class Rounds:
     def run_all(self):
         if "start" in self.plan.phases:
             self.start()
+        if "alone" in self.plan.phases:
+            self.alone()
         if set(self.plan.phases) & {"start", "produce", "partitions", "consume"}:
             with contextlib.ExitStack() as stack:
                 self.compare([stack.enter_context(self.broker(kind)) for kind in COMPARED])
@@ -117,6 +124,23 @@ class Rounds:
                         self.results.starts_s.setdefault(kind, []).append(broker.started_s)
                         progress(f"{kind.name}: first answered Produce after {broker.started_s:.3f} s")
 
+    def alone(self):
+        """One broker after the other, with long runs into a topic of one partition each."""
+        for kind in (RINGMAIN, KAFKA):
+            with self.broker(kind, "alone") as broker:
+                for number in range(ALONE_RUNS):
+                    topic = Topic(f"alone-{number}", 1)
+                    create([broker], topic)
+                    window = Window(broker, [broker])
+                    records = self.plan.alone_records
+                    rate = load.java_produce(broker, topic, BATCHES[-1], records)
+                    figure = window.close(rate, records)
+                    self.results.alone.setdefault(kind, []).append(figure)
+                    progress(
+                        f"alone, {number + 1} of {ALONE_RUNS}, {kind.name}: {figure.rate:,.0f} records/s; "
+                        f"CPU s per million: {figure.broker:.3f}"
+                    )
+
     def compare(self, brokers):
         phases, results = self.plan.phases, self.results
         if "start" in phases:
@@ -125,7 +149,7 @@ class Rounds:
             for broker, percent in zip(brokers, idle_percent(brokers, self.plan.idle_s)):
                 results.idle_percent[broker.kind] = percent
                 results.idle_mib[broker.kind] = resident_mib(broker.pid)
-        if phases == ("start",):
+        if not set(phases) & {"produce", "partitions", "consume"}:
             return
         results.cold = self.warm(brokers)
         results.cells = self.interleave(brokers, self.plan.rounds, self.produce_runs(brokers))

@@ -78,6 +78,19 @@ def start_goals(results):
     ]
 
 
+def warm(runs, what):
+    """Of a broker that had the machine to itself: all but its first run."""
+    return middle(runs[1:], what)
+
+
+def alone_goals(results):
+    if not results.alone:
+        return []
+    cost = quotient(warm(results.alone[RINGMAIN], "broker"), warm(results.alone[KAFKA], "broker"))
+    goal = "broker CPU per record ÷ Kafka's, either with the machine to itself, ≤ 0.5"
+    return [reached(goal, f"{cost:.2f}", cost <= 0.5)]
+
+
 def produce_goals(results):
     cells = produce_cells(results)
     if not cells:
@@ -119,7 +132,7 @@ def shard_goals(results):
 
 
 def goals(results):
-    lines = start_goals(results) + produce_goals(results) + consume_goals(results) + shard_goals(results)
+    lines = start_goals(results) + alone_goals(results) + produce_goals(results) + consume_goals(results) + shard_goals(results)
     return [row("goal", "measured", "reached"), "|---|---|---|", *lines] if lines else []
 
 
@@ -177,6 +190,21 @@ def shards(results):
     return lines
 
 
+def alone(results, plan):
+    if not results.alone:
+        return []
+    head = f"with the machine to itself: produce, Java, 64 KiB, 1 partition, runs of {plan.alone_records:,} records"
+    lines = [
+        "",
+        row(head, "thousand records/s", "broker CPU s per million", "the first run's"),
+        "|---|---|---|---|",
+    ]
+    for kind, runs in results.alone.items():
+        rates, costs = ([getattr(run, what) for run in runs[1:]] for what in ("rate", "broker"))
+        lines.append(row(kind.name, spread(rates, thousands), spread(costs, seconds), seconds(runs[0].broker)))
+    return lines
+
+
 def notes(plan, machine):
     return [
         "",
@@ -198,5 +226,5 @@ def markdown(results, plan, machine, command):
         f"`{command}` printed this on {date.today():%Y-%m-%d}: {machine_line()}; clients, brokers and disk on that "
         f"one machine, which was busy with other things for {machine.busy_percent:.0f}% of one core."
     )
-    blocks = [[head, ""], goals(results), [""], figures(results), shards(results), notes(plan, machine)]
+    blocks = [[head, ""], goals(results), [""], figures(results), alone(results, plan), shards(results), notes(plan, machine)]
     return "\n".join(line for block in blocks for line in block)
