@@ -14,9 +14,8 @@ use super::{Admin, metrics};
 const BODY_BYTES_MAX: usize = 4096;
 
 /// Serves until the runtime ends. To be called on the control plane's runtime.
-pub async fn serve(mut admin: Admin) -> std::io::Result<()> {
-    let placeholder = admin.listener.try_clone()?;
-    let listener = std::mem::replace(&mut admin.listener, placeholder);
+pub async fn serve(admin: Admin) -> std::io::Result<()> {
+    let listener = admin.listener.try_clone()?;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     axum::serve(listener, routes(Arc::new(admin))).await

@@ -346,12 +346,48 @@ fn nothing_or_the_end(responses: &[TopicProduceResponse]) -> Answer<ProduceRespo
 
 #[cfg(test)]
 mod tests {
+    use ringmain_storage::config::TimestampType;
     use ringmain_storage::record::batch::BatchHeader;
+    use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
     use ringmain_storage::record::compression::Codec;
     use ringmain_storage::segment::{ReadLimits, Slice};
     use ringmain_storage::types::Offset;
 
     use super::super::test_kit::with_broker;
+    use super::{BytesMut, ProduceLimits, TimestampMs, to_store, validate_produced};
+
+    #[test]
+    fn a_batch_is_stored_where_it_stands_only_if_it_is_most_of_a_frame_that_nobody_else_has() {
+        let limits = ProduceLimits {
+            batch_bytes_max: 1 << 20,
+            zstd_allowed: true,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_min: TimestampMs(i64::MIN),
+            timestamp_max: TimestampMs(i64::MAX),
+            compacted: false,
+            decompressed_bytes_max: 1 << 20,
+        };
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(&NewRecord { value: Some(&[7; 500]), ..NewRecord::default() }).unwrap();
+        let batch = builder.build().unwrap();
+        let stored_in_place = |fills_frame: bool, others: bool| {
+            let mut frame = BytesMut::from(&b"header"[..]);
+            frame.extend_from_slice(&batch);
+            let frame = frame.freeze();
+            let sliced = frame.slice(6..);
+            let other = others.then(|| frame.clone());
+            drop(frame);
+            let summary = validate_produced(&sliced, &limits).unwrap();
+            let address = sliced.as_ptr();
+            let stored = to_store((sliced, fills_frame), &summary, None, &limits).unwrap();
+            assert_eq!(stored, batch[..]);
+            drop(other);
+            stored.as_ptr() == address
+        };
+        assert!(stored_in_place(true, false));
+        assert!(!stored_in_place(true, true), "somebody else still reads the frame");
+        assert!(!stored_in_place(false, false), "a small batch would keep a large frame");
+    }
 
     #[test]
     fn a_topic_with_a_codec_stores_every_batch_in_it() {

@@ -8,7 +8,6 @@
 //! answered, and the memory made for answers until they are sent. Requests that arrived are started one after the other, as
 //! long as both have room.
 
-use nix::sys::socket::Shutdown;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use nix::sys::socket::Shutdown;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::executor::give_way;
 

@@ -22,6 +22,8 @@ pub(super) const LITTLE_BYTES: usize = 64 << 10;
 pub(super) struct Room {
     bytes_max: usize,
     held_bytes: Cell<usize>,
+    /// What connections hold of it that hold more than a little.
+    large_bytes: Cell<usize>,
     /// All bytes ever given back by connections that held more than a little: whether something moves. Those in the last
     /// quarter always do.
     freed_bytes: Cell<u64>,
@@ -36,6 +38,7 @@ impl Room {
         Rc::new(Self {
             bytes_max,
             held_bytes: Cell::new(0),
+            large_bytes: Cell::new(0),
             freed_bytes: Cell::new(0),
             finishing: Cell::new(None),
             freed: Event::new(),
@@ -50,6 +53,11 @@ impl Room {
     /// What is held now.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes.get()
+    }
+
+    /// Whether it is short, and mostly because of connections that hold more than a little: the others come and go.
+    pub(super) fn is_short_of_large(&self) -> bool {
+        self.is_short() && self.large_bytes.get() >= self.held_bytes.get() / 2
     }
 
     /// All bytes ever given back by connections that held more than a little.
@@ -76,6 +84,12 @@ impl Room {
         {
             self.finishing.set(Some((finishing, beyond_bytes + bytes)));
         }
+    }
+
+    /// A connection holds so much now instead of so much.
+    fn weigh(&self, before: usize, now: usize) {
+        let large = |bytes| if bytes > LITTLE_BYTES { bytes } else { 0 };
+        self.large_bytes.set(self.large_bytes.get() + large(now) - large(before));
     }
 
     /// Takes `bytes` back from a connection that held `of_bytes`.
@@ -113,12 +127,14 @@ impl Account {
 
     /// Counts bytes that are here now, whether there is room or not.
     pub(super) fn add(&mut self, bytes: usize) {
+        self.room.weigh(self.bytes, self.bytes + bytes);
         self.bytes += bytes;
         self.room.add(self.connection, bytes);
     }
 
     /// Counts bytes that are no longer held.
     pub(super) fn remove(&mut self, bytes: usize) {
+        self.room.weigh(self.bytes, self.bytes - bytes);
         self.room.remove(bytes, self.bytes);
         self.bytes -= bytes;
     }
@@ -179,6 +195,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.finished();
+        self.room.weigh(self.bytes, 0);
         self.room.remove(self.bytes, self.bytes);
     }
 }
@@ -246,6 +263,22 @@ mod tests {
         assert!(small.may_take(false), "{room:?}");
         small.add(260 * KIB);
         assert!(room.is_full() && !small.may_take(true));
+    }
+
+    #[test]
+    fn small_connections_neither_make_a_room_stuck_nor_hide_that_it_is() {
+        let room = Room::new(1000 * KIB);
+        let mut small = accounts::<16>(&room);
+        small.iter_mut().for_each(|account| account.add(60 * KIB));
+        assert!(room.is_short() && !room.is_short_of_large());
+        small.iter_mut().for_each(|account| account.remove(60 * KIB));
+        assert_eq!(room.freed_bytes(), 0, "they come and go whatever the large ones do");
+        let [mut large] = accounts(&room);
+        large.add(40 * KIB);
+        large.add(760 * KIB);
+        assert!(room.is_short_of_large());
+        large.remove(750 * KIB);
+        assert_eq!((room.freed_bytes(), room.large_bytes.get()), (750 << 10, 0));
     }
 
     #[test]

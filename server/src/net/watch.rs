@@ -93,13 +93,13 @@ fn end<I: Io>(net: &Net<I>, connection: &Open, why: &str) {
     connection.end();
 }
 
-/// Whether the room of received bytes is short and hardly anything leaves it.
+/// Whether large requests make the room of received bytes short and hardly anything of them leaves it.
 fn is_stuck<I: Io>(net: &Net<I>, progress: &Progress, now: Duration) -> bool {
     let freed_bytes = net.received.freed_bytes();
     let enough = net.received.bytes_max() as u64 / MOVING_PART;
     // What was ended may not have given everything back yet.
     let moves = freed_bytes.checked_sub(progress.freed_bytes.get()).is_some_and(|bytes| bytes >= enough);
-    let is_short = net.received.is_short();
+    let is_short = net.received.is_short_of_large();
     // A moment in which those that were ended have left and nobody has taken their place is none of rest.
     if moves || !is_short && !progress.was_stuck.take() {
         progress.since.set(now);

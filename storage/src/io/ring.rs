@@ -1,5 +1,5 @@
-//! A private `io_uring` for file I/O, with `RWF_DSYNC`. Reads, writes, syncs and allocations are submitted at once; their completions are
-//! collected by a task that waits on the ring's descriptor, and by whoever submits next.
+//! A private `io_uring` for file I/O, with `RWF_DSYNC`. Reads, writes, syncs and allocations are submitted at once;
+//! their completions are collected by a task that waits on the ring's descriptor, and by whoever submits next.
 //!
 //! What an operation uses (its buffer and its descriptor) is kept in `in_flight` until the kernel is done
 //! with it, whether or not anyone still waits. Dropping the ring waits for all of it.
@@ -174,9 +174,12 @@ async fn collect(readiness: AsyncFd<OwnedFd>, ring: Weak<Shared>) {
             // Before looking: what completes from here on makes it ready again.
             Ok(mut ready) => ready.clear_ready(),
             Err(error) => {
-                // Without this task no completion would ever be seen; what waits is told so.
+                // Without this task no completion would ever be seen; what waits is told so. The kernel may still use
+                // the buffers: they stay.
                 tracing::error!(%error, "waiting for file I/O completions failed");
-                shared.in_flight.borrow_mut().clear();
+                for operation in shared.in_flight.borrow_mut().values_mut() {
+                    operation.done = oneshot::channel().0;
+                }
                 return;
             }
         }

@@ -55,7 +55,9 @@ impl Others {
                 *slot = answers.into_iter();
             }
         }
-        self.answers.get_mut(shard).and_then(Iterator::next).unwrap_or_default()
+        let answer = self.answers.get_mut(shard).and_then(Iterator::next);
+        // An order has one answer; what has none is not acknowledged.
+        answer.unwrap_or_else(|| Refusal::from(ErrorCode::KafkaStorageError).into_response(-1))
     }
 }
 
