@@ -12,7 +12,8 @@ use crate::control::{self, ControlConfig};
 use crate::counters::ShardCounters;
 use crate::handler::Settings;
 use crate::listening::Listening;
-use crate::runtime::{host, lock, logging, signals::StopSignals};
+use crate::runtime::logging::{self, LogFilter};
+use crate::runtime::{host, lock, signals::StopSignals};
 use crate::shards::{Shards, ShardsConfig, shard_count_default};
 
 /// `ringmain --help-config`.
@@ -63,7 +64,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     let shard_count = config.shards.unwrap_or_else(shard_count_default);
     let counters: Vec<Arc<ShardCounters>> = (0..shard_count).map(|_| Arc::default()).collect();
     let readiness = Readiness::default();
-    let parts = AdminParts { counters: &counters, readiness: &readiness, log };
+    let parts = AdminParts { counters: &counters, readiness: &readiness, log: log.clone() };
     let admin = Admin::open(&config, parts, &mut advice)?;
     let control_config = ControlConfig {
         log_dirs: config.log_dirs.clone(),
@@ -82,7 +83,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         log_dirs: config.log_dirs.clone(),
         store: config.store.clone(),
         net: config.net.clone(),
-        settings: settings(&config, &listening),
+        settings: settings(&config, &listening, log),
         metadata: Arc::clone(&control.store),
         controller: control.controller.clone(),
     })?;
@@ -107,7 +108,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn settings(config: &BrokerConfig, listening: &Listening) -> Settings {
+fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Settings {
     Settings {
         node_id: config.node_id,
         listeners: listening.addresses.clone(),
@@ -119,6 +120,7 @@ fn settings(config: &BrokerConfig, listening: &Listening) -> Settings {
         recordless_request_bytes_max: config.recordless_request_bytes_max,
         log_dirs: config.log_dirs.clone(),
         set_at_start: config.set_at_start.clone(),
+        log,
     }
 }
 

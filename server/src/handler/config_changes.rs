@@ -3,7 +3,8 @@
 //!
 //! Order of checks, as in `ConfigAdminManager.preprocess` and `ConfigurationControlManager`: the request is not larger than
 //! what the metadata log takes at once (ours) → the resource is named once →
-//! each key once → no null but to delete → kind of resource → broker: empty or this broker's id; topic: a valid name →
+//! each key once → no null but to delete → kind of resource → broker: empty or this broker's id; loggers: see
+//! [`loggers`], which are done with here; topic: a valid name →
 //! key and value → the rest is the controller's. What is wrong with a broker's value is `INVALID_REQUEST`, with a topic's
 //! `INVALID_CONFIG` (KAFKA-13609).
 
@@ -13,7 +14,7 @@ use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
-use super::{Broker, errors, topics};
+use super::{Broker, Settings, errors, loggers, topics};
 use crate::config::table::{Key, Kind, Scope};
 use crate::config::{broker_keys, topic_keys, without_effect};
 use crate::metadata::image::ConfigResource;
@@ -114,14 +115,16 @@ pub(super) async fn apply<I: Io>(
         let prepared = if !is_small {
             Err((ErrorCode::InvalidRequest, format!("one request changes at most {CHANGE_BYTES_MAX} bytes")))
         } else if is_named_once {
-            prepare(change, broker.settings().node_id)
+            prepare(broker.settings(), change, validate_only)
         } else {
             Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned()))
         };
         let (code, message) = match prepared {
             Ok(spec) => {
-                specs.push(spec);
-                sent.push(answers.len());
+                if let Some(spec) = spec {
+                    specs.push(spec);
+                    sent.push(answers.len());
+                }
                 (ErrorCode::None, None)
             }
             Err((code, message)) => (code, Some(Str::from(message))),
@@ -142,8 +145,13 @@ pub(super) async fn apply<I: Io>(
     answers
 }
 
-/// Checks one change as far as the controller is not needed for it.
-fn prepare(change: Change, node_id: i32) -> Result<AlterConfigSpec, Refused> {
+/// Checks one change as far as the controller is not needed for it. Loggers do not need it at all: their levels are
+/// changed then, unless they are only to be checked.
+fn prepare(
+    settings: &Settings,
+    change: Change,
+    validate_only: bool,
+) -> Result<Option<AlterConfigSpec>, Refused> {
     let invalid = |message: String| Err((ErrorCode::InvalidRequest, message));
     let mut keys = HashSet::new();
     if !change.ops.iter().all(|(key, _, _)| keys.insert(&**key)) {
@@ -155,7 +163,11 @@ fn prepare(change: Change, node_id: i32) -> Result<AlterConfigSpec, Refused> {
         return invalid(format!("Null value not supported for : {}", nulls.join(", ")));
     }
     match change.kind {
-        ConfigResource::BROKER => check_broker(&change.name, node_id)?,
+        ConfigResource::BROKER => check_broker(&change.name, settings.node_id)?,
+        // As in Kafka, the deprecated request knows no loggers.
+        ConfigResource::BROKER_LOGGER if !change.replace => {
+            return loggers::change(settings, &change.name, &change.ops, validate_only).map(|()| None);
+        }
         ConfigResource::TOPIC if change.name.is_empty() => {
             return invalid("Default topic resources are not allowed.".to_owned());
         }
@@ -172,11 +184,11 @@ fn prepare(change: Change, node_id: i32) -> Result<AlterConfigSpec, Refused> {
         let op = if of_topic { topic_op(&key, op, &value) } else { broker_op(&key, op, &value) };
         op.map(|op| (key.to_string(), op))
     };
-    Ok(AlterConfigSpec {
+    Ok(Some(AlterConfigSpec {
         resource: ConfigResource { kind: change.kind, name: change.name.as_str().into() },
         ops: change.ops.into_iter().map(op).collect::<Result<_, _>>()?,
         replace: change.replace,
-    })
+    }))
 }
 
 /// A broker changes its own configuration or that of all, never another's.

@@ -2,6 +2,7 @@
 //! stands behind it (`ConfigHelper`, `DynamicBrokerConfig`). Layers, strongest first: set on the topic or the broker
 //! (records), set for all brokers (records), set when the broker was started, the default.
 
+use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
 use super::Broker;
@@ -24,6 +25,8 @@ pub(super) enum Source {
     StaticBroker = 4,
     /// Nobody set it.
     Default = 5,
+    /// A logger's level.
+    DynamicBrokerLogger = 6,
 }
 
 impl Source {
@@ -57,10 +60,16 @@ pub(super) struct Synonym {
 
 /// One key as it is told.
 pub(super) struct Entry {
-    /// What the table says of it.
-    pub(super) key: &'static Key,
+    /// Its name.
+    pub(super) name: Str,
+    /// Kafka's number of its type (`ConfigType`), 0 if it has none.
+    pub(super) type_code: i8,
+    /// What it means.
+    pub(super) doc: Option<&'static str>,
     /// The value that holds; `None` is Kafka's null.
     pub(super) value: Option<String>,
+    /// The layer it comes from.
+    pub(super) source: Source,
     /// Layers with a value, the strongest first. A value made of other keys (`log.retention.hours`) has none.
     pub(super) synonyms: Vec<Synonym>,
     /// Whether it changes only at a start.
@@ -68,9 +77,22 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The layer it comes from.
-    pub(super) fn source(&self) -> Source {
-        self.synonyms.first().map_or(Source::Default, |synonym| synonym.source)
+    /// A key of the table, which a topic or the running broker can change.
+    fn new(key: &'static Key, value: Option<String>, synonyms: Vec<Synonym>) -> Self {
+        Self {
+            name: Str::from_static(key.name),
+            type_code: key.type_code(),
+            doc: Some(key.doc),
+            value,
+            source: synonyms.first().map_or(Source::Default, |synonym| synonym.source),
+            synonyms,
+            read_only: false,
+        }
+    }
+
+    /// A key of a broker.
+    fn of_broker(key: &'static Key, value: Option<String>, synonyms: Vec<Synonym>) -> Self {
+        Self { read_only: key.scope == Scope::ReadOnly, ..Self::new(key, value, synonyms) }
     }
 }
 
@@ -92,12 +114,8 @@ pub(super) fn of_topic<I: Io>(broker: &Broker<I>, image: &MetadataImage, set: &S
         let behind = key.synonym.map(|name| synonyms(&layers, name)).unwrap_or_default();
         let of_broker = || key.synonym.and_then(|name| layers.combined(name));
         let value = own.as_ref().map(|own| own.value.clone()).or_else(of_broker);
-        Entry {
-            key,
-            value: value.or_else(|| key.default.map(ToOwned::to_owned)),
-            synonyms: own.into_iter().chain(behind).collect(),
-            read_only: false,
-        }
+        let value = value.or_else(|| key.default.map(ToOwned::to_owned));
+        Entry::new(key, value, own.into_iter().chain(behind).collect())
     };
     topic_keys::KEYS.iter().map(told).collect()
 }
@@ -105,11 +123,8 @@ pub(super) fn of_topic<I: Io>(broker: &Broker<I>, image: &MetadataImage, set: &S
 /// Every key of this broker.
 pub(super) fn of_broker<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<Entry> {
     let layers = broker.layers(image);
-    let told = |key: &'static Key| Entry {
-        key,
-        value: layers.text(key.name).map(ToOwned::to_owned),
-        synonyms: synonyms(&layers, key.name),
-        read_only: key.scope == Scope::ReadOnly,
+    let told = |key: &'static Key| {
+        Entry::of_broker(key, layers.text(key.name).map(ToOwned::to_owned), synonyms(&layers, key.name))
     };
     broker_keys::KEYS.iter().map(told).collect()
 }
@@ -121,8 +136,7 @@ pub(super) fn of_all_brokers(image: &MetadataImage) -> Vec<Entry> {
         let (name, value) = (name.to_string(), value.to_string());
         let key = broker_keys::find(&name)?;
         let synonym = Synonym { name, value: value.clone(), source: Source::DynamicDefaultBroker };
-        let read_only = key.scope == Scope::ReadOnly;
-        Some(Entry { key, value: Some(value), synonyms: vec![synonym], read_only })
+        Some(Entry::of_broker(key, Some(value), vec![synonym]))
     };
     set.into_iter().flat_map(|set| set.iter()).filter_map(told).collect()
 }

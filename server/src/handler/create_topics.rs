@@ -122,10 +122,10 @@ fn created_topic<I: Io>(
         configs::of_topic(broker, &broker.image(), &set)
             .iter()
             .map(|entry| CreatableTopicConfigs {
-                name: Str::from_static(entry.key.name),
+                name: entry.name.clone(),
                 value: entry.value.as_deref().map(Str::from),
                 read_only: entry.read_only,
-                config_source: entry.source().code(),
+                config_source: entry.source.code(),
                 is_sensitive: false,
             })
             .collect()

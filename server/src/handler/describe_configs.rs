@@ -3,13 +3,12 @@
 //! Versions: 0 (`is_default` in place of the source; ruby-kafka sends it unasked) · 1 (source, synonyms) ·
 //! 3 (type, documentation) · 4 (flexible).
 //!
-//! Left out: authorization; loggers, which are answered `INVALID_REQUEST`; groups and client metrics, for which nothing
-//! can be set yet, so that nothing is told of them. Of other brokers' configuration nothing is known here, as in
-//! Apache. No key of the table is a secret.
+//! Left out: authorization; groups and client metrics, for which nothing can be set yet, so that nothing is told of
+//! them. Of other brokers' configuration and loggers nothing is known here, as in Apache. No key of the table is a secret.
 //!
 //! Order of checks, as in `ConfigHelper.describeConfigs`: every kind of resource is one Kafka knows, else nothing is
-//! described → not named too often → topic: name valid, exists; broker: empty or this broker's id → only the keys asked for, all if none is
-//! named.
+//! described → not named too often → topic: name valid, exists; broker: empty or this broker's id; loggers: this broker's
+//! id → only the keys asked for, all if none is named.
 
 use std::collections::HashSet;
 
@@ -25,17 +24,8 @@ use ringmain_storage::io::Io;
 
 use super::configs::{self, Entry, Source};
 use super::turns::Turns;
-use super::{Answer, Broker, Context, topics};
+use super::{Answer, Broker, Context, loggers, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
-
-/// Kind of a broker's loggers.
-const BROKER_LOGGER: i8 = 8;
-/// Kind of a subscription of client metrics.
-const CLIENT_METRICS: i8 = 16;
-/// Kind of a group.
-const GROUP: i8 = 32;
-/// The kinds of resources that Kafka knows.
-const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
 /// Resources that a request may name again. Each is answered every time, as in Apache, and an answer is hundreds of
 /// times as long as the question: without a limit one request could ask for more than there is memory.
@@ -50,7 +40,7 @@ pub(super) async fn handle<I: Io>(
     let image = broker.image();
     let extras = Extras { synonyms: request.include_synonyms, documentation: request.include_documentation };
     let mut strange = request.resources.iter().map(|resource| resource.resource_type);
-    let strange = strange.find(|kind| !KINDS.contains(kind));
+    let strange = strange.find(|kind| !ConfigResource::KINDS.contains(kind));
     let (mut results, mut turns) = (Vec::with_capacity(request.resources.len()), Turns::default());
     let (mut named, mut repeats) = (HashSet::new(), 0);
     for resource in request.resources {
@@ -70,7 +60,7 @@ pub(super) async fn handle<I: Io>(
         };
         let asked = resource.configuration_keys.filter(|keys| !keys.is_empty());
         let asked: Option<HashSet<&str>> = asked.as_ref().map(|keys| keys.iter().map(|key| &**key).collect());
-        let is_asked = |entry: &&Entry| asked.as_ref().is_none_or(|keys| keys.contains(entry.key.name));
+        let is_asked = |entry: &&Entry| asked.as_ref().is_none_or(|keys| keys.contains(&*entry.name));
         results.push(DescribeConfigsResult {
             error_code: code.code(),
             error_message: message,
@@ -88,7 +78,8 @@ pub(super) async fn handle<I: Io>(
 
 /// What a resource is about: a broker may be called by many names, `1` and `+01`, and is one all the same.
 fn subject(resource: &DescribeConfigsResource) -> (i8, Str) {
-    let is_broker = resource.resource_type == ConfigResource::BROKER;
+    let is_broker =
+        matches!(resource.resource_type, ConfigResource::BROKER | ConfigResource::BROKER_LOGGER);
     let name = if is_broker { Str::default() } else { resource.resource_name.clone() };
     (resource.resource_type, name)
 }
@@ -112,8 +103,11 @@ fn describe<I: Io>(
             Ok(configs::of_topic(broker, image, &set))
         }
         ConfigResource::BROKER if name.is_empty() => Ok(configs::of_all_brokers(image)),
-        ConfigResource::BROKER => match name.parse::<i32>() {
-            Ok(id) if id == broker.settings().node_id => Ok(configs::of_broker(broker, image)),
+        kind @ (ConfigResource::BROKER | ConfigResource::BROKER_LOGGER) => match name.parse::<i32>() {
+            Ok(id) if id == broker.settings().node_id && kind == ConfigResource::BROKER => {
+                Ok(configs::of_broker(broker, image))
+            }
+            Ok(id) if id == broker.settings().node_id => Ok(loggers::describe(broker.settings())),
             Ok(id) => {
                 let own = broker.settings().node_id;
                 Err((
@@ -123,7 +117,7 @@ fn describe<I: Io>(
             }
             Err(_) => Err((ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))),
         },
-        CLIENT_METRICS | GROUP if !name.is_empty() => Ok(Vec::new()),
+        ConfigResource::CLIENT_METRICS | ConfigResource::GROUP if !name.is_empty() => Ok(Vec::new()),
         kind => {
             Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no configuration here")))
         }
@@ -146,15 +140,19 @@ fn told(entry: &Entry, version: i16, extras: Extras) -> DescribeConfigsResourceR
     };
     let synonyms = entry.synonyms.iter().filter(|_| extras.synonyms).map(synonym).collect();
     DescribeConfigsResourceResult {
-        name: Str::from_static(entry.key.name),
+        name: entry.name.clone(),
         value: entry.value.as_deref().map(Str::from),
         read_only: entry.read_only,
-        is_default: version == 0 && entry.source() == Source::Default,
-        config_source: entry.source().code(),
+        is_default: version == 0 && entry.source == Source::Default,
+        config_source: entry.source.code(),
         is_sensitive: false,
         synonyms,
-        config_type: entry.key.type_code(),
-        documentation: extras.documentation.then(|| Str::from_static(entry.key.doc)),
+        config_type: entry.type_code,
+        documentation: match entry.doc {
+            Some(doc) => extras.documentation.then(|| Str::from_static(doc)),
+            // As Apache: an empty text, asked for or not.
+            None => Some(Str::default()),
+        },
     }
 }
 
@@ -180,7 +178,8 @@ mod tests {
             return format!("error {}", result.error_code);
         }
         let told = result.configs.iter().map(|config| {
-            assert!(!config.is_sensitive && !config.documentation.as_deref().unwrap_or_default().is_empty());
+            let doc = config.documentation.as_deref();
+            assert!(!config.is_sensitive && (kind == 8) == doc.is_some_and(str::is_empty));
             let synonyms = config.synonyms.iter().map(|synonym| {
                 format!(
                     " {}={} {}",
@@ -209,9 +208,10 @@ mod tests {
             assert_eq!(ask(&kit, 4, "1", &["log.retention.ms"]).await, "log.retention.ms=null 5");
             assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
             assert_eq!(ask(&kit, 32, "some-group", &[]).await, "");
+            assert_eq!(ask(&kit, 8, "1", &["root", "ringmain::net"]).await, "ringmain::net=INFO 6, root=INFO 6");
             assert_eq!(ask(&kit, 2, "nope", &[]).await, "error 3");
             assert_eq!(ask(&kit, 2, "n pe", &[]).await, "error 17");
-            for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (32, ""), (0, "t"), (99, "t")] {
+            for (kind, name) in [(4, "2"), (4, "x"), (8, ""), (8, "2"), (32, ""), (0, "t"), (99, "t")] {
                 assert_eq!(ask(&kit, kind, name, &[]).await, "error 42", "{kind} {name}");
             }
         });

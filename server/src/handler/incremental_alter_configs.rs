@@ -1,7 +1,7 @@
 //! `IncrementalAlterConfigs` (key 44): changes single keys of a resource's configuration (KIP-339).
 //!
 //! Versions: 0 · 1 (flexible). Operations: 0 set, 1 delete, 2 append, 3 subtract. Left out: authorization, and resources
-//! other than topics and brokers. Order of checks: see [`config_changes`].
+//! other than topics, brokers and loggers. Order of checks: see [`config_changes`].
 
 use ringmain_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
 use ringmain_protocol::messages::incremental_alter_configs_response::{
@@ -144,6 +144,32 @@ mod tests {
     }
 
     #[test]
+    fn loggers_change_their_levels_at_once_and_only_here() {
+        with_broker(async |kit| {
+            let loggers: (i8, &str) = (8, "1");
+            let now = || kit.broker.settings().log.current();
+            assert_eq!(change(&kit, loggers, "ringmain::net", 0, Some("DEBUG")).await, 0);
+            assert_eq!(change(&kit, loggers, "root", 0, Some("WARN")).await, 0);
+            assert_eq!(now(), "warn,ringmain::net=debug");
+            assert_eq!(set(&kit, loggers, "root"), None, "no record says so");
+            for (logger, op, level, code) in [
+                ("no.such", 0, Some("INFO"), INVALID_CONFIG),
+                ("no.such", 1, None, INVALID_CONFIG),
+                ("root", 0, Some("info"), INVALID_CONFIG),
+                ("root", 0, None, INVALID_REQUEST),
+                ("root", 1, None, INVALID_REQUEST),
+                ("root", 2, Some("INFO"), INVALID_REQUEST),
+                ("root", 9, Some("INFO"), INVALID_REQUEST),
+            ] {
+                assert_eq!(change(&kit, loggers, logger, op, level).await, code, "{logger} {op}");
+            }
+            assert_eq!(now(), "warn,ringmain::net=debug");
+            assert_eq!(change(&kit, loggers, "ringmain::net", 1, None).await, 0);
+            assert_eq!(now(), "warn");
+        });
+    }
+
+    #[test]
     fn what_a_running_broker_cannot_change_is_refused() {
         with_broker(async |kit| {
             for (resource, key, value) in [
@@ -156,7 +182,8 @@ mod tests {
                 (BROKER, "ssl.keystore.location", "/key"),
                 ((4, "2"), "log.retention.ms", "1"),
                 ((4, "x"), "log.retention.ms", "1"),
-                ((8, "1"), "root", "INFO"),
+                ((8, "2"), "root", "INFO"),
+                ((8, ""), "root", "INFO"),
                 ((99, "1"), "a", "b"),
             ] {
                 let code = change(&kit, resource, key, 0, Some(value)).await;

@@ -19,15 +19,6 @@ use ringmain_storage::io::Io;
 use super::{Answer, Broker, Context, topics};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
-/// Kind of a broker's loggers.
-const BROKER_LOGGER: i8 = 8;
-/// Kind of a subscription of client metrics.
-const CLIENT_METRICS: i8 = 16;
-/// Kind of a group.
-const GROUP: i8 = 32;
-/// The kinds there are.
-const KINDS: [i8; 5] = [ConfigResource::TOPIC, ConfigResource::BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
-
 /// Answers one `ListConfigResources`.
 pub(super) fn handle<I: Io>(
     broker: &Broker<I>,
@@ -35,13 +26,13 @@ pub(super) fn handle<I: Io>(
     request: &ListConfigResourcesRequest,
 ) -> Answer<ListConfigResourcesResponse> {
     let kinds: BTreeSet<i8> = if context.version == 0 {
-        BTreeSet::from([CLIENT_METRICS])
+        BTreeSet::from([ConfigResource::CLIENT_METRICS])
     } else if request.resource_types.is_empty() {
-        BTreeSet::from(KINDS)
+        BTreeSet::from(ConfigResource::KINDS)
     } else {
         request.resource_types.iter().copied().collect()
     };
-    if !kinds.iter().all(|kind| KINDS.contains(kind)) {
+    if !kinds.iter().all(|kind| ConfigResource::KINDS.contains(kind)) {
         let error_code = ErrorCode::UnsupportedVersion.code();
         return ListConfigResourcesResponse { error_code, ..Default::default() }.into();
     }
@@ -59,7 +50,7 @@ pub(super) fn handle<I: Io>(
 fn names(image: &MetadataImage, listener_name: &str, kind: i8) -> Vec<String> {
     match kind {
         ConfigResource::TOPIC => image.topics().map(|topic| topic.name.to_string()).collect(),
-        ConfigResource::BROKER | BROKER_LOGGER => {
+        ConfigResource::BROKER | ConfigResource::BROKER_LOGGER => {
             topics::nodes(image, listener_name).map(|node| node.id.to_string()).collect()
         }
         _ => {

@@ -28,6 +28,7 @@ mod list_config_resources;
 mod list_offsets;
 mod list_partition_reassignments;
 mod live_settings;
+mod loggers;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
@@ -59,6 +60,7 @@ use crate::metadata::request::{ImageChanges, ImageUpdate};
 use crate::metadata::store::MetadataStore;
 use crate::partition::watch::Watch;
 use crate::partition::{Partition, Partitions, Purgatory, Stores};
+use crate::runtime::logging::LogFilter;
 use crate::runtime::router::Router;
 use crate::runtime::traffic::Traffic;
 use init_producer_id::ProducerIds;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
     pub set_at_start: BTreeMap<String, String>,
+    /// The filter of the log.
+    pub log: LogFilter,
 }
 
 /// What a shard's broker is made of.

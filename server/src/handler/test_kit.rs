@@ -27,6 +27,7 @@ use super::{Broker, BrokerParts, ListenerAddress, ListenerId, Part, Peer, Reques
 use crate::control::in_memory::in_memory;
 use crate::metadata::request::CreateTopicSpec;
 use crate::partition::Stores;
+use crate::runtime::logging::LogFilter;
 use crate::runtime::router::routers;
 
 /// A running broker, node 1.
@@ -73,6 +74,7 @@ impl Kit {
             recordless_request_bytes_max: 16 << 20,
             log_dirs: vec![PathBuf::from("/data")],
             set_at_start: BTreeMap::new(),
+            log: LogFilter::of_no_log("info"),
         };
         change(&mut settings);
         let stores = Stores::new(vec![manager]);

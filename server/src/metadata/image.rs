@@ -177,6 +177,15 @@ impl ConfigResource {
     pub const TOPIC: i8 = 2;
     /// Kind of a broker; with an empty name, of all brokers.
     pub const BROKER: i8 = 4;
+    /// Kind of a broker's loggers; no record tells of them.
+    pub const BROKER_LOGGER: i8 = 8;
+    /// Kind of a subscription of client metrics.
+    pub const CLIENT_METRICS: i8 = 16;
+    /// Kind of a group.
+    pub const GROUP: i8 = 32;
+    /// The kinds of resources that Kafka knows.
+    pub const KINDS: [i8; 5] =
+        [Self::TOPIC, Self::BROKER, Self::BROKER_LOGGER, Self::CLIENT_METRICS, Self::GROUP];
 
     /// The resource of a topic.
     pub fn topic(name: &str) -> Self {

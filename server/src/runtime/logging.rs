@@ -1,9 +1,13 @@
 //! Logs go to standard error: standard output belongs to the commands.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+
+use super::log_levels;
 
 /// The running log's filter, which may be changed.
 #[derive(Clone)]
@@ -21,14 +25,41 @@ impl std::fmt::Debug for LogFilter {
 impl LogFilter {
     /// The filter as it was given.
     pub fn current(&self) -> String {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.text().clone()
     }
 
     /// Takes another filter from now on; the error says what is wrong with it.
     pub fn set(&self, filter: &str) -> Result<(), String> {
-        (self.replace)(parse(filter)?)?;
-        filter.clone_into(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        self.change(|_| filter.to_owned())
+    }
+
+    /// Every logger with Kafka's name of its level.
+    pub fn loggers(&self) -> BTreeMap<String, String> {
+        log_levels::all(&self.text())
+    }
+
+    /// Gives a logger another level from now on, or none of its own.
+    pub fn set_level(&self, logger: &str, level: Option<LevelFilter>) -> Result<(), String> {
+        self.change(|filter| log_levels::with(filter, logger, level))
+    }
+
+    /// Takes the filter that `next` makes of the one there is. Two who change it at once both have their way.
+    fn change(&self, next: impl FnOnce(&str) -> String) -> Result<(), String> {
+        let mut text = self.text();
+        let filter = next(&text);
+        (self.replace)(parse(&filter)?)?;
+        *text = filter;
         Ok(())
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A filter of no log, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_no_log(filter: &str) -> Self {
+        Self { text: Arc::new(Mutex::new(filter.to_owned())), replace: Arc::new(|_| Ok(())) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod lock;
+pub mod log_levels;
 pub mod logging;
 pub mod router;
 pub mod signals;
