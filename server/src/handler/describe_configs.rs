@@ -78,8 +78,7 @@ pub(super) async fn handle<I: Io>(
 
 /// What a resource is about: a broker may be called by many names, `1` and `+01`, and is one all the same.
 fn subject(resource: &DescribeConfigsResource) -> (i8, Str) {
-    let is_broker =
-        matches!(resource.resource_type, ConfigResource::BROKER | ConfigResource::BROKER_LOGGER);
+    let is_broker = matches!(resource.resource_type, ConfigResource::BROKER | ConfigResource::BROKER_LOGGER);
     let name = if is_broker { Str::default() } else { resource.resource_name.clone() };
     (resource.resource_type, name)
 }
@@ -208,7 +207,10 @@ mod tests {
             assert_eq!(ask(&kit, 4, "1", &["log.retention.ms"]).await, "log.retention.ms=null 5");
             assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
             assert_eq!(ask(&kit, 32, "some-group", &[]).await, "");
-            assert_eq!(ask(&kit, 8, "1", &["root", "ringmain::net"]).await, "ringmain::net=INFO 6, root=INFO 6");
+            assert_eq!(
+                ask(&kit, 8, "1", &["root", "ringmain::net"]).await,
+                "ringmain::net=INFO 6, root=INFO 6"
+            );
             assert_eq!(ask(&kit, 2, "nope", &[]).await, "error 3");
             assert_eq!(ask(&kit, 2, "n pe", &[]).await, "error 17");
             for (kind, name) in [(4, "2"), (4, "x"), (8, ""), (8, "2"), (32, ""), (0, "t"), (99, "t")] {

@@ -80,7 +80,8 @@ fn parts(filter: &str) -> impl Iterator<Item = &str> {
 /// Every logger with Kafka's name of its level.
 pub fn all(filter: &str) -> BTreeMap<String, String> {
     let said: Vec<_> = parts(filter).filter_map(read).collect();
-    let names = [ROOT].into_iter().chain(MODULES.iter().copied()).chain(said.iter().map(|(module, _)| *module));
+    let names =
+        [ROOT].into_iter().chain(MODULES.iter().copied()).chain(said.iter().map(|(module, _)| *module));
     // A filter that says nothing lets errors through, one that leaves the root out nothing.
     let unsaid = if parts(filter).next().is_none() { LevelFilter::ERROR } else { LevelFilter::OFF };
     let root = said.iter().rev().find(|(module, _)| *module == ROOT).map_or(unsaid, |(_, level)| *level);
@@ -110,7 +111,11 @@ mod tests {
     /// The levels of some loggers under a filter.
     fn levels(filter: &str, loggers: &[&str]) -> String {
         let all = all(filter);
-        loggers.iter().map(|logger| all.get(*logger).map_or("none", String::as_str)).collect::<Vec<_>>().join(" ")
+        loggers
+            .iter()
+            .map(|logger| all.get(*logger).map_or("none", String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -138,7 +143,8 @@ mod tests {
     #[test]
     fn every_module_of_the_broker_is_a_logger() {
         let of = |text: &'static str, crate_name: &'static str| {
-            let modules = text.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+            let modules =
+                text.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
             modules.map(move |module| format!("{crate_name}::{}", module.trim_end_matches(';')))
         };
         let server = of(include_str!("../lib.rs"), "ringmain");
