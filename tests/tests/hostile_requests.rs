@@ -32,7 +32,7 @@ fn a_request_that_asks_for_the_same_again_and_again_is_not_given_it() {
 #[test]
 fn a_request_without_records_may_not_be_as_large_as_one_with() {
     let mut place = Neighbourhood::with(&["ringmain.recordless.request.max.bytes=1048576"]);
-    place.grow_at_most(64 * MIB);
+    place.grow_at_most(56 * MIB);
     // A fetch of partitions that are not there.
     let fetch = |partitions: i32| {
         let body = Writer::default().i32(-1).i32(0).i32(1).i32(1 << 20).i8(0).i32(1).string("target");
@@ -56,7 +56,7 @@ fn a_request_without_records_may_not_be_as_large_as_one_with() {
 fn a_session_that_names_and_forgets_at_once_costs_no_more_than_its_bytes() {
     const PARTITIONS: i32 = 200_000;
     let mut place = Neighbourhood::new();
-    place.grow_at_most(256 * MIB);
+    place.grow_at_most(160 * MIB);
     let entries = |body: Writer, from: i32| {
         let body = body.i32(1).string("target").i32(PARTITIONS);
         (from..from + PARTITIONS).fold(body, |body, at| body.i32(at).i64(0).i64(0).i32(1 << 20))

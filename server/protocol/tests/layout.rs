@@ -174,6 +174,29 @@ fn record_bytes_are_never_copied() {
 }
 
 #[test]
+fn a_large_array_gathers_in_several_parts() {
+    let numbers: Vec<i32> = (0..200_000).collect();
+    let write = |writer: &mut Writer| {
+        writer.array(&numbers, "numbers", false, |writer, number| {
+            writer.i32(*number);
+            Ok(())
+        })
+    };
+    let mut writer = Writer::new();
+    write(&mut writer).unwrap();
+    let encoded = writer.finish();
+    assert_eq!((encoded.parts.len(), encoded.len()), (4, 4 + 4 * 200_000));
+    // The size of a tagged field has to be known before it.
+    let mut writer = Writer::new();
+    let mark = writer.begin_tag(1);
+    write(&mut writer).unwrap();
+    writer.end_tag(mark, "tag").unwrap();
+    let tagged = writer.finish();
+    assert_eq!(tagged.parts.len(), 1);
+    assert!(tagged.into_bytes().ends_with(&encoded.into_bytes()));
+}
+
+#[test]
 fn external_records_are_a_length_and_a_place() {
     let mut writer = Writer::new();
     fetched(Records::External { index: 3, len: 1000 }).write(&mut writer, 4).unwrap();

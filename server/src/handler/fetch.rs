@@ -19,10 +19,12 @@
 //! the high watermark.
 
 mod gather;
+mod partitions;
 mod reading;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod slots;
 
 use std::time::Duration;
 
@@ -35,8 +37,9 @@ use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
 use super::{Answer, Broker, Context, topics};
 use crate::partition::watch::FetchLimits;
+use partitions::Partitions;
+use session::Continued;
 pub(super) use session::Sessions;
-use session::{Continued, Partitions};
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -81,6 +84,11 @@ impl Asking {
             },
             wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         }
+    }
+
+    /// Whether topics are named by id.
+    fn by_id(&self) -> bool {
+        self.version >= TOPIC_IDS_SINCE
     }
 }
 
@@ -141,7 +149,7 @@ async fn full<I: Io>(
         end(broker, request.session_id).await;
     }
     let mut partitions = Partitions::new(broker.router().shard_count());
-    partitions.update(request.topics, Vec::new()).await;
+    partitions.update(asking, request.topics, Vec::new()).await;
     if request.session_epoch == EPOCH_SESSIONLESS || asking.version < 7 {
         return partitions.fetch(broker, asking, (None, true)).await;
     }

@@ -10,6 +10,9 @@ use super::{Element, EncodeError, EncodeProblem, Encoded, Part, Records, Str, Uu
 const SHARED_BYTES_MIN: usize = 1024;
 /// Where the first buffer starts: most responses fit.
 const BUFFER_BYTES: usize = 256;
+/// From this size on what has gathered becomes a part between two elements of an array: a large answer is not copied
+/// again and again while it grows.
+const GATHERED_BYTES_MAX: usize = 256 << 10;
 
 type Result<T> = std::result::Result<T, EncodeError>;
 
@@ -245,7 +248,12 @@ impl Writer {
         mut element: impl FnMut(&mut Self, &T) -> Result<()>,
     ) -> Result<()> {
         self.length(values.len(), field, flexible)?;
-        values.iter().try_for_each(|value| element(self, value))
+        values.iter().try_for_each(|value| {
+            if self.buffer.len() >= GATHERED_BYTES_MAX && self.tag_depth == 0 {
+                self.seal();
+            }
+            element(self, value)
+        })
     }
 
     /// An array or null.

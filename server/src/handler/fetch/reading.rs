@@ -4,85 +4,131 @@
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::fetch_request::FetchPartition;
 use ringmain_protocol::messages::fetch_response::{EpochEndOffset, PartitionData};
-use ringmain_protocol::wire::{Records, Str, Uuid};
+use ringmain_protocol::wire::Records;
 use ringmain_storage::segment::Slice;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey};
 
 use super::super::{errors, topics};
-use super::{Asking, LEADER_HINT_SINCE, NO_STORAGE_ERROR_UNTIL, TOPIC_IDS_SINCE};
+use super::slots::TopicName;
+use super::{Asking, LEADER_HINT_SINCE, NO_STORAGE_ERROR_UNTIL};
 use crate::metadata::image::{MetadataImage, PartitionImage, TopicImage};
 use crate::partition::watch::{FetchRefusal, Given, Got, Want};
 
-/// A partition as a request names it.
-#[derive(Clone, Debug)]
-pub(super) struct Named {
-    /// The topic's name, if it was named so.
-    pub(super) topic: Str,
-    /// Its id, if it was named so.
-    pub(super) id: Uuid,
-    /// The rest.
-    pub(super) partition: FetchPartition,
+/// What a request wants of one partition: as much of it as is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Its index.
+    pub(super) partition: i32,
+    current_leader_epoch: i32,
+    fetch_offset: i64,
+    last_fetched_epoch: i32,
+    bytes_max: i32,
 }
 
-impl Named {
-    fn find<'a>(
-        &self,
-        asking: &Asking,
-        image: &'a MetadataImage,
-    ) -> Result<(&'a TopicImage, &'a PartitionImage), ErrorCode> {
-        let topic = if asking.version >= TOPIC_IDS_SINCE {
-            image.topic_by_id(topics::topic_id(self.id)).ok_or(ErrorCode::UnknownTopicId)?
-        } else {
-            image.topic_by_name(&self.topic).ok_or(ErrorCode::UnknownTopicOrPartition)?
-        };
-        let at = usize::try_from(self.partition.partition).ok();
-        let described = at.and_then(|at| topic.partitions.get(at));
-        described.map(|described| (&**topic, described)).ok_or(ErrorCode::UnknownTopicOrPartition)
-    }
-
-    /// What is wanted of it, if it exists and somebody may read it here; else its part of the answer.
-    pub(super) fn want(&self, asking: &Asking, image: &MetadataImage) -> Result<Want, PartitionData> {
-        let index = self.partition.partition;
-        let (topic, described) = self.find(asking, image).map_err(|code| refused(index, code))?;
-        if described.leader != asking.node_id || asking.is_follower {
-            // A follower that is no replica of the partition: nobody is one here.
-            return Err(self.not_led(asking, described));
+impl From<FetchPartition> for Wish {
+    fn from(partition: FetchPartition) -> Self {
+        Self {
+            partition: partition.partition,
+            current_leader_epoch: partition.current_leader_epoch,
+            fetch_offset: partition.fetch_offset,
+            last_fetched_epoch: partition.last_fetched_epoch,
+            bytes_max: partition.partition_max_bytes,
         }
-        Ok(Want {
-            key: PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) },
-            from: Offset(self.partition.fetch_offset),
-            // Unlike elsewhere, every negative epoch means that the client does not say.
-            current_leader_epoch: self.partition.current_leader_epoch.max(-1),
-            last_fetched_epoch: self.partition.last_fetched_epoch,
-            bytes_max: usize::try_from(self.partition.partition_max_bytes).unwrap_or(0),
-        })
+    }
+}
+
+/// Why a partition cannot be looked at. A request may name very many that are not there: its part of the answer, which
+/// is large, is made when that leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    code: ErrorCode,
+    /// Who leads it instead, and under which epoch, if that is why.
+    led_by: Option<(i32, i32)>,
+}
+
+impl Refusal {
+    fn not_led(described: &PartitionImage) -> Self {
+        let led_by = Some((described.leader, described.leader_epoch));
+        Self { code: ErrorCode::NotLeaderOrFollower, led_by }
     }
 
-    fn not_led(&self, asking: &Asking, described: &PartitionImage) -> PartitionData {
-        let mut data = refused(self.partition.partition, ErrorCode::NotLeaderOrFollower);
-        data.aborted_transactions = None;
-        if asking.version >= LEADER_HINT_SINCE {
-            data.current_leader.leader_id = described.leader;
-            data.current_leader.leader_epoch = described.leader_epoch;
+    /// The partition's part of the answer.
+    pub(super) fn data(self, asking: &Asking, index: i32) -> PartitionData {
+        let mut data = PartitionData {
+            partition_index: index,
+            error_code: self.code.code(),
+            high_watermark: -1,
+            aborted_transactions: Some(Vec::new()),
+            preferred_read_replica: -1,
+            records: Records::Bytes(bytes::Bytes::new()),
+            ..PartitionData::default()
+        };
+        if let Some((leader, leader_epoch)) = self.led_by {
+            data.aborted_transactions = None;
+            if asking.version >= LEADER_HINT_SINCE {
+                data.current_leader.leader_id = leader;
+                data.current_leader.leader_epoch = leader_epoch;
+            }
         }
         data
+    }
+}
+
+/// A partition as a request names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    /// Its topic.
+    pub(super) topic: &'a TopicName,
+    /// The rest.
+    pub(super) wish: Wish,
+}
+
+impl Named<'_> {
+    fn find(self, image: &MetadataImage) -> Result<(&TopicImage, &PartitionImage), Refusal> {
+        let refused = |code| Refusal { code, led_by: None };
+        let topic = match self.topic {
+            TopicName::Id(id) => {
+                image.topic_by_id(topics::topic_id(*id)).ok_or(refused(ErrorCode::UnknownTopicId))?
+            }
+            TopicName::Name(name) => {
+                image.topic_by_name(name).ok_or(refused(ErrorCode::UnknownTopicOrPartition))?
+            }
+        };
+        let at = usize::try_from(self.wish.partition).ok();
+        let described = at.and_then(|at| topic.partitions.get(at));
+        let described = described.ok_or(refused(ErrorCode::UnknownTopicOrPartition))?;
+        Ok((topic, described))
+    }
+
+    /// What is wanted of it, if it exists and somebody may read it here.
+    pub(super) fn want(self, asking: &Asking, image: &MetadataImage) -> Result<Want, Refusal> {
+        let (topic, described) = self.find(image)?;
+        if described.leader != asking.node_id || asking.is_follower {
+            // A follower that is no replica of the partition: nobody is one here.
+            return Err(Refusal::not_led(described));
+        }
+        Ok(Want {
+            key: PartitionKey { topic_id: topic.id, partition: PartitionIndex(self.wish.partition) },
+            from: Offset(self.wish.fetch_offset),
+            // Unlike elsewhere, every negative epoch means that the client does not say.
+            current_leader_epoch: self.wish.current_leader_epoch.max(-1),
+            last_fetched_epoch: self.wish.last_fetched_epoch,
+            bytes_max: usize::try_from(self.wish.bytes_max).unwrap_or(0),
+        })
     }
 
     /// Its part of the answer, and its record bytes; the records are filled in when their place is known.
     pub(super) fn answer(
-        &self,
+        self,
         asking: &Asking,
         image: &MetadataImage,
         got: Got,
     ) -> (PartitionData, Vec<Slice>) {
-        let index = self.partition.partition;
+        let index = self.wish.partition;
         let Some(offsets) = got.offsets else {
             // Not on its shard any more: the metadata say why.
-            let data = match self.find(asking, image) {
-                Err(code) => refused(index, code),
-                Ok((_, described)) => self.not_led(asking, described),
-            };
-            return (data, Vec::new());
+            let refusal = self.find(image).map_or_else(|why| why, |(_, led)| Refusal::not_led(led));
+            return (refusal.data(asking, index), Vec::new());
         };
         let mut data = PartitionData {
             partition_index: index,
@@ -113,18 +159,5 @@ impl Named {
             data.current_leader.leader_epoch = got.leader_epoch.0;
         }
         (data, Vec::new())
-    }
-}
-
-/// The answer for a partition that cannot be looked at.
-fn refused(index: i32, code: ErrorCode) -> PartitionData {
-    PartitionData {
-        partition_index: index,
-        error_code: code.code(),
-        high_watermark: -1,
-        aborted_transactions: Some(Vec::new()),
-        preferred_read_replica: -1,
-        records: Records::Bytes(bytes::Bytes::new()),
-        ..PartitionData::default()
     }
 }

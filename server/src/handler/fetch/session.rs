@@ -6,243 +6,23 @@
 //! A fetch that is given up half-way (its connection ended) ends the session: the client begins a new one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::lock::Mutex;
-use ringmain_protocol::messages::fetch_request::{FetchRequest, FetchTopic, ForgottenTopic};
-use ringmain_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
-use ringmain_protocol::wire::{Records, Str, Uuid};
+use ringmain_protocol::messages::fetch_request::FetchRequest;
+use ringmain_protocol::messages::fetch_response::FetchResponse;
 use ringmain_storage::io::Io;
 use ringmain_storage::segment::Slice;
 
-use super::super::turns::Turns;
 use super::super::{Answer, Broker};
 use super::Asking;
-use super::gather::{Gathering, gather};
-use super::reading::Named;
-use crate::partition::watch::WatchChanges;
+use super::partitions::Partitions;
 
 /// A session that was idle this long may be ended to make room for another
 /// (`min.incremental.fetch.session.eviction.ms`, whose default it is).
 const EVICTION_IDLE: Duration = Duration::from_mins(2);
-
-/// A partition of a session.
-struct Entry {
-    named: Named,
-    /// The shard that has it; `None` while it cannot be read.
-    owner: Option<usize>,
-    /// High watermark and log start as the client was last told; `None` if it has to be told again.
-    told: Option<(i64, i64)>,
-}
-
-/// The partitions of one fetch, or of one session.
-pub(super) struct Partitions {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    slots: HashMap<(Str, Uuid, i32), u32>,
-    /// Slots that could not be read: they are looked up again at every fetch.
-    unresolved: BTreeSet<u32>,
-    /// Slots with a new wish.
-    changed: Vec<u32>,
-    /// What shards shall forget, by shard.
-    forgotten: Vec<Vec<u32>>,
-    /// How many partitions each shard has.
-    owned: Vec<usize>,
-    /// The slot whose turn it is when there is more than may be given.
-    first: u32,
-}
-
-impl Partitions {
-    /// None yet, of a broker with so many shards.
-    pub(super) fn new(shard_count: usize) -> Self {
-        Self {
-            entries: Vec::new(),
-            free: Vec::new(),
-            slots: HashMap::new(),
-            unresolved: BTreeSet::new(),
-            changed: Vec::new(),
-            forgotten: vec![Vec::new(); shard_count],
-            owned: vec![0; shard_count],
-            first: 0,
-        }
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    /// Takes in what a request names and drops what it forgets.
-    pub(super) async fn update(&mut self, topics: Vec<FetchTopic>, forgotten: Vec<ForgottenTopic>) {
-        let mut turns = Turns::default();
-        for topic in topics {
-            for partition in topic.partitions {
-                turns.entry_done().await;
-                let key = (topic.topic.clone(), topic.topic_id, partition.partition);
-                let named = Named { topic: topic.topic.clone(), id: topic.topic_id, partition };
-                self.set(key, named);
-            }
-        }
-        for topic in forgotten {
-            for partition in topic.partitions {
-                turns.entry_done().await;
-                self.forget(&(topic.topic.clone(), topic.topic_id, partition));
-            }
-        }
-    }
-
-    fn set(&mut self, key: (Str, Uuid, i32), named: Named) {
-        let known = self.slots.get(&key).copied();
-        if let Some(slot) = known {
-            if let Some(entry) = self.entry(slot) {
-                entry.named = named;
-            }
-            self.changed.push(slot);
-            return;
-        }
-        let entry = Some(Entry { named, owner: None, told: None });
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(place) = usize::try_from(slot).ok().and_then(|at| self.entries.get_mut(at)) {
-            *place = entry;
-        }
-        self.slots.insert(key, slot);
-        self.changed.push(slot);
-    }
-
-    fn forget(&mut self, key: &(Str, Uuid, i32)) {
-        let Some(slot) = self.slots.remove(key) else { return };
-        self.set_owner(slot, None);
-        self.unresolved.remove(&slot);
-        // It may stay among the changed ones, where a slot without an entry is passed over.
-        if let Some(place) = usize::try_from(slot).ok().and_then(|at| self.entries.get_mut(at)) {
-            *place = None;
-        }
-        self.free.push(slot);
-    }
-
-    fn entry(&mut self, slot: u32) -> Option<&mut Entry> {
-        usize::try_from(slot).ok().and_then(|at| self.entries.get_mut(at)).and_then(Option::as_mut)
-    }
-
-    /// Moves a slot to a shard, or to none.
-    fn set_owner(&mut self, slot: u32, owner: Option<usize>) {
-        let Some(entry) = self.entry(slot) else { return };
-        let before = std::mem::replace(&mut entry.owner, owner);
-        if before == owner {
-            return;
-        }
-        if let Some(before) = before {
-            self.owned[before] -= 1;
-            self.forgotten[before].push(slot);
-        }
-        if let Some(owner) = owner {
-            // If the shard still has to forget what the slot was before, it does so before it sets it.
-            self.owned[owner] += 1;
-        }
-    }
-
-    /// Fetches. With `full` every partition is in the answer, else only those that have something to tell.
-    pub(super) async fn fetch<I: Io>(
-        &mut self,
-        broker: &Broker<I>,
-        asking: &Asking,
-        (number, full): (Option<i32>, bool),
-    ) -> (FetchResponse, Vec<Vec<Slice>>) {
-        let mut answers: Vec<(u32, PartitionData, Vec<Slice>)> = Vec::new();
-        let mut sets: Vec<WatchChanges> = self.owned.iter().map(|_| WatchChanges::default()).collect();
-        let image = broker.image();
-        let mut looked_at = std::mem::take(&mut self.changed);
-        looked_at.extend(self.unresolved.iter().copied());
-        let mut turns = Turns::default();
-        for slot in looked_at {
-            turns.entry_done().await;
-            let Some(entry) = self.entry(slot) else { continue };
-            match entry.named.want(asking, &image) {
-                Ok(want) => {
-                    let owner = broker.owner(want.key);
-                    sets[owner].set.push((slot, want));
-                    self.unresolved.remove(&slot);
-                    self.set_owner(slot, Some(owner));
-                }
-                Err(data) => {
-                    entry.told = None;
-                    answers.push((slot, data, Vec::new()));
-                    self.unresolved.insert(slot);
-                    self.set_owner(slot, None);
-                }
-            }
-        }
-        let owners: Vec<usize> = (0..sets.len()).filter(|shard| self.owned[*shard] > 0).collect();
-        for owner in &owners {
-            // A shard that is not asked is told when it is: it must not answer for slots that others have by then.
-            sets[*owner].forgotten = std::mem::take(&mut self.forgotten[*owner]);
-        }
-        let (limits, wait_max) = (asking.limits, asking.wait_max);
-        let gathering =
-            Gathering { watch: number, changes: sets, owners, limits, wait_max, first: self.first };
-        let got;
-        (got, self.first) = gather(broker, gathering).await;
-        let image = broker.image();
-        for (slot, got) in got {
-            turns.entry_done().await;
-            let Some(entry) = self.entry(slot) else { continue };
-            let is_gone = got.offsets.is_none();
-            let (data, slices) = entry.named.answer(asking, &image, got);
-            let told = (data.high_watermark, data.log_start_offset);
-            let tells = !slices.is_empty()
-                || data.error_code != 0
-                || data.diverging_epoch.end_offset >= 0
-                || entry.told != Some(told);
-            entry.told = (data.error_code == 0).then_some(told);
-            if is_gone {
-                self.set_owner(slot, None);
-                self.unresolved.insert(slot);
-            }
-            if full || tells {
-                answers.push((slot, data, slices));
-            }
-        }
-        answers.sort_by_key(|(slot, _, _)| *slot);
-        answers.dedup_by_key(|(slot, _, _)| *slot);
-        self.respond(answers).await
-    }
-
-    /// Puts partitions back to their topics, and record bytes into their place.
-    async fn respond(
-        &mut self,
-        answers: Vec<(u32, PartitionData, Vec<Slice>)>,
-    ) -> (FetchResponse, Vec<Vec<Slice>>) {
-        let mut response = FetchResponse::default();
-        let mut all_slices = Vec::new();
-        let mut turns = Turns::default();
-        for (slot, mut data, slices) in answers {
-            turns.entry_done().await;
-            let Some(entry) = self.entry(slot) else { continue };
-            let bytes: usize = slices.iter().map(Slice::len).sum();
-            if let (Ok(index), Ok(len), false) =
-                (u32::try_from(all_slices.len()), u32::try_from(bytes), slices.is_empty())
-            {
-                data.records = Records::External { index, len };
-                all_slices.push(slices);
-            }
-            let (name, id) = (&entry.named.topic, entry.named.id);
-            match response.responses.last_mut() {
-                Some(topic) if topic.topic == *name && topic.topic_id == id => topic.partitions.push(data),
-                _ => response.responses.push(FetchableTopicResponse {
-                    topic: name.clone(),
-                    topic_id: id,
-                    partitions: vec![data],
-                }),
-            }
-        }
-        (response, all_slices)
-    }
-}
 
 /// One session.
 struct Session {
@@ -298,7 +78,7 @@ impl Sessions {
         let session = Rc::new(Session {
             partitions: Mutex::new(partitions),
             epoch: Cell::new(1),
-            by_id: asking.version >= super::TOPIC_IDS_SINCE,
+            by_id: asking.by_id(),
             last_used: Cell::new(broker.io().now()),
         });
         self.by_number.borrow_mut().insert(number, Rc::clone(&session));
@@ -316,7 +96,7 @@ impl Sessions {
     ) -> Continued {
         let number = request.session_id;
         let Some(session) = self.by_number.borrow().get(&number).cloned() else { return Continued::NotFound };
-        if session.by_id != (asking.version >= super::TOPIC_IDS_SINCE) {
+        if session.by_id != asking.by_id() {
             return Continued::TopicIds;
         }
         if session.epoch.get() != request.session_epoch {
@@ -326,7 +106,7 @@ impl Sessions {
         let is_empty = {
             let given_up = GivenUp { sessions: self, broker, number, done: false };
             let mut partitions = session.partitions.lock().await;
-            partitions.update(request.topics, request.forgotten_topics_data).await;
+            partitions.update(asking, request.topics, request.forgotten_topics_data).await;
             given_up.done();
             partitions.is_empty()
         };
