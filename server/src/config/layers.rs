@@ -1,11 +1,11 @@
 //! The broker's keys in layers, strongest first: set on this broker while it runs, set for all brokers, set when it was
 //! started, the default (Kafka's `DynamicBrokerConfig`). Pure; what is set at run time comes from the metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::broker_keys;
 use super::table::Scope;
+use super::{broker_keys, kafka_keys};
 
 /// What is set on a resource at run time.
 pub type Set = BTreeMap<Arc<str>, Arc<str>>;
@@ -90,13 +90,24 @@ impl<'a> Layers<'a> {
             Layer::All if is_dynamic(name) => set(self.all),
             Layer::Own | Layer::All => None,
             Layer::Start => self.at_start.get(name).map(String::as_str),
-            Layer::Default => broker_keys::find(name).and_then(|key| key.default),
+            Layer::Default => match broker_keys::find(name) {
+                Some(key) => key.default,
+                None => kafka_keys::find(name).and_then(|key| key.default),
+            },
         }
+    }
+
+    /// Names of keys that somebody set and that are not in the table: they have no effect here.
+    pub fn others(&self) -> BTreeSet<&'a str> {
+        let at_run_time = [self.own, self.all].into_iter().flatten().flat_map(|set| set.keys());
+        let names = at_run_time.map(|name| &**name).chain(self.at_start.keys().map(String::as_str));
+        names.filter(|name| broker_keys::find(name).is_none()).collect()
     }
 }
 
+/// Whether what is set at run time counts. Of keys that are not in the table all does: changes are checked as they come.
 fn is_dynamic(name: &str) -> bool {
-    broker_keys::find(name).is_some_and(|key| key.scope == Scope::Dynamic)
+    broker_keys::find(name).is_none_or(|key| key.scope == Scope::Dynamic)
 }
 
 #[cfg(test)]
@@ -126,6 +137,17 @@ mod tests {
         );
         assert_eq!(told(layers(None, None)), ("3600000".to_owned(), String::new()), "as Kafka tells it");
         assert_eq!(told(layers(None, Some(&all))).0, "6");
+    }
+
+    #[test]
+    fn keys_without_effect_are_kept_with_kafkas_defaults() {
+        let own = set(&[("some.plugin.key", "x"), ("log.retention.ms", "5")]);
+        let at_start = BTreeMap::from([("num.io.threads".to_owned(), "5".to_owned())]);
+        let layers = Layers { own: Some(&own), all: None, at_start: &at_start };
+        assert_eq!(layers.others().into_iter().collect::<Vec<_>>(), ["num.io.threads", "some.plugin.key"]);
+        let told: Vec<_> = layers.synonyms("num.io.threads").into_iter().map(|(_, value, _)| value).collect();
+        assert_eq!(told, ["5", "8"]);
+        assert_eq!(layers.text("some.plugin.key"), Some("x"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod broker_keys;
+pub mod kafka_keys;
 pub mod layers;
 pub mod listeners;
 mod node;

@@ -44,6 +44,8 @@ pub enum ConfigError {
 #[derive(Debug, Default)]
 pub struct Resolved {
     values: BTreeMap<&'static str, (String, String)>,
+    /// Keys that nothing here knows or acts on, with their values.
+    others: BTreeMap<String, String>,
     /// What a person should hear: unknown keys.
     pub warnings: Vec<String>,
     /// Keys that were set and have no effect, by the reason.
@@ -84,6 +86,7 @@ impl Resolved {
     fn take(&mut self, name: &str, value: &str, source_name: &str) -> Result<(), ConfigError> {
         let alias = broker_keys::ALIASES.iter().find(|(other, _)| *other == name);
         let Some(key) = broker_keys::find(alias.map_or(name, |(_, known)| known)) else {
+            self.others.insert(name.to_owned(), value.to_owned());
             if let Some(reason) = without_effect::reason(name) {
                 self.without_effect.entry(reason).or_default().push(name.to_owned());
                 return Ok(());
@@ -128,9 +131,11 @@ impl Resolved {
         self.values.contains_key(name)
     }
 
-    /// Every key that was set, with its value.
+    /// Every key that was set, with its value; those without effect too.
     pub fn set_at_start(&self) -> BTreeMap<String, String> {
-        self.values.iter().map(|(name, (value, _))| ((*name).to_owned(), value.clone())).collect()
+        let mut all = self.others.clone();
+        all.extend(self.values.iter().map(|(name, (value, _))| ((*name).to_owned(), value.clone())));
+        all
     }
 
     /// A number that passed its bounds; `None` if unset without default.

@@ -144,6 +144,33 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Those that a running broker may change.
+const DYNAMIC: &[&str] = &[
+    "background.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    "max.connection.creation.rate",
+    "metric.reporters",
+    "transaction.partition.verification.enable",
+    // What reassignments are throttled by.
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
+/// Whether a running broker may change the key.
+pub fn is_dynamic(name: &str) -> bool {
+    DYNAMIC.contains(&name)
+}
+
 /// Why a key has no effect; `None` if nothing is known of it.
 pub fn reason(name: &str) -> Option<&'static str> {
     let matches = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
@@ -162,7 +189,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::broker_keys;
+    use crate::config::{broker_keys, kafka_keys};
 
     #[test]
     fn no_key_with_an_effect_is_said_to_have_none() {
@@ -173,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_key_of_kafka_is_known() {
-        let keys = include_str!("kafka_keys.txt").lines().filter(|line| !line.starts_with('#'));
+        let keys = kafka_keys::all().map(|(name, _)| name);
         let is_known = |name: &str| {
             let is_alias = broker_keys::ALIASES.iter().any(|(alias, _)| *alias == name);
             is_alias || broker_keys::find(name).is_some() || reason(name).is_some()

@@ -20,28 +20,6 @@ use crate::config::{broker_keys, topic_keys, without_effect};
 use crate::metadata::image::ConfigResource;
 use crate::metadata::request::{AlterConfigSpec, ConfigOp};
 
-/// Keys of Kafka that a running broker may change and that have nothing to act on here.
-const DYNAMIC_WITHOUT_EFFECT: &[&str] = &[
-    "background.threads",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.fetchers",
-    "log.cleaner.backoff.ms",
-    "log.cleaner.dedupe.buffer.size",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.cleaner.io.max.bytes.per.second",
-    "log.cleaner.threads",
-    "max.connection.creation.rate",
-    "metric.reporters",
-    "transaction.partition.verification.enable",
-    // What reassignments are throttled by.
-    "leader.replication.throttled.rate",
-    "follower.replication.throttled.rate",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-];
-
 /// Bytes of names, keys and values that one request may change, as they become one batch of the metadata log.
 const CHANGE_BYTES_MAX: usize = 1 << 20;
 
@@ -230,7 +208,7 @@ fn broker_op(name: &str, op: Op, value: &str) -> Result<ConfigOp, Refused> {
     let has_no_effect = without_effect::reason(name).is_some();
     let is_fixed = match key {
         Some(key) => key.scope == Scope::ReadOnly,
-        None => has_no_effect && !DYNAMIC_WITHOUT_EFFECT.contains(&name),
+        None => has_no_effect && !without_effect::is_dynamic(name),
     };
     match (op, key) {
         (Op::Delete, _) => Ok(ConfigOp::Delete),

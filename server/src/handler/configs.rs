@@ -2,13 +2,16 @@
 //! stands behind it (`ConfigHelper`, `DynamicBrokerConfig`). Layers, strongest first: set on the topic or the broker
 //! (records), set for all brokers (records), set when the broker was started, the default.
 
+use std::sync::Arc;
+
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
 use super::Broker;
+use crate::config::kafka_keys::{self, KafkaKey};
 use crate::config::layers::{Layer, Layers, Set};
 use crate::config::table::{Key, Scope};
-use crate::config::{broker_keys, topic_keys};
+use crate::config::{broker_keys, topic_keys, without_effect};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
 /// Where a value comes from, as Kafka numbers it (`DescribeConfigsResponse.ConfigSource`).
@@ -52,8 +55,8 @@ impl From<Layer> for Source {
 pub(super) struct Synonym {
     /// The key's name in that layer: the broker's for a topic's default.
     pub(super) name: String,
-    /// The value.
-    pub(super) value: String,
+    /// The value; `None` for a secret.
+    pub(super) value: Option<String>,
     /// The layer.
     pub(super) source: Source,
 }
@@ -66,7 +69,7 @@ pub(super) struct Entry {
     pub(super) type_code: i8,
     /// What it means.
     pub(super) doc: Option<&'static str>,
-    /// The value that holds; `None` is Kafka's null.
+    /// The value that holds; `None` is Kafka's null, or a secret.
     pub(super) value: Option<String>,
     /// The layer it comes from.
     pub(super) source: Source,
@@ -74,6 +77,8 @@ pub(super) struct Entry {
     pub(super) synonyms: Vec<Synonym>,
     /// Whether it changes only at a start.
     pub(super) read_only: bool,
+    /// Whether its value is a secret.
+    pub(super) is_secret: bool,
 }
 
 impl Entry {
@@ -87,6 +92,7 @@ impl Entry {
             source: synonyms.first().map_or(Source::Default, |synonym| synonym.source),
             synonyms,
             read_only: false,
+            is_secret: false,
         }
     }
 
@@ -94,12 +100,30 @@ impl Entry {
     fn of_broker(key: &'static Key, value: Option<String>, synonyms: Vec<Synonym>) -> Self {
         Self { read_only: key.scope == Scope::ReadOnly, ..Self::new(key, value, synonyms) }
     }
+
+    /// A key without effect that somebody set on a broker. Of one that Kafka does not know nobody can say whether it
+    /// is a secret, so that, as there, it is one.
+    fn without_effect(name: &str, value: Option<String>, synonyms: Vec<Synonym>) -> Self {
+        let known = kafka_keys::find(name);
+        let is_secret = known.is_none_or(KafkaKey::is_secret);
+        let shown = |synonym: Synonym| Synonym { value: synonym.value.filter(|_| !is_secret), ..synonym };
+        Self {
+            name: Str::from(name),
+            type_code: known.map_or(0, |key| key.type_code),
+            doc: without_effect::reason(name),
+            value: value.filter(|_| !is_secret),
+            source: synonyms.first().map_or(Source::Default, |synonym| synonym.source),
+            synonyms: synonyms.into_iter().map(shown).collect(),
+            read_only: !without_effect::is_dynamic(name),
+            is_secret,
+        }
+    }
 }
 
 /// The layers that have a value for a broker's key.
 fn synonyms(layers: &Layers<'_>, name: &str) -> Vec<Synonym> {
     let found = layers.synonyms(name).into_iter();
-    found.map(|(name, value, layer)| Synonym { name, value, source: layer.into() }).collect()
+    found.map(|(name, value, layer)| Synonym { name, value: Some(value), source: layer.into() }).collect()
 }
 
 /// Every key of a topic with `set` on it.
@@ -108,37 +132,40 @@ pub(super) fn of_topic<I: Io>(broker: &Broker<I>, image: &MetadataImage, set: &S
     let told = |key: &'static Key| {
         let own = set.get(key.name).map(|value| Synonym {
             name: key.name.to_owned(),
-            value: value.to_string(),
+            value: Some(value.to_string()),
             source: Source::Topic,
         });
         let behind = key.synonym.map(|name| synonyms(&layers, name)).unwrap_or_default();
         let of_broker = || key.synonym.and_then(|name| layers.combined(name));
-        let value = own.as_ref().map(|own| own.value.clone()).or_else(of_broker);
+        let value = own.as_ref().and_then(|own| own.value.clone()).or_else(of_broker);
         let value = value.or_else(|| key.default.map(ToOwned::to_owned));
         Entry::new(key, value, own.into_iter().chain(behind).collect())
     };
     topic_keys::KEYS.iter().map(told).collect()
 }
 
-/// Every key of this broker.
+/// Every key of this broker, and those without effect that somebody set.
 pub(super) fn of_broker<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec<Entry> {
     let layers = broker.layers(image);
-    let told = |key: &'static Key| {
-        Entry::of_broker(key, layers.text(key.name).map(ToOwned::to_owned), synonyms(&layers, key.name))
-    };
-    broker_keys::KEYS.iter().map(told).collect()
+    let text = |name: &str| layers.text(name).map(ToOwned::to_owned);
+    let told = |key: &'static Key| Entry::of_broker(key, text(key.name), synonyms(&layers, key.name));
+    let other = |name: &str| Entry::without_effect(name, text(name), synonyms(&layers, name));
+    broker_keys::KEYS.iter().map(told).chain(layers.others().into_iter().map(other)).collect()
 }
 
 /// What is set for all brokers; nothing else is told of them.
 pub(super) fn of_all_brokers(image: &MetadataImage) -> Vec<Entry> {
     let set = image.configs.get(&ConfigResource::broker(""));
-    let told = |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| {
-        let (name, value) = (name.to_string(), value.to_string());
-        let key = broker_keys::find(&name)?;
-        let synonym = Synonym { name, value: value.clone(), source: Source::DynamicDefaultBroker };
-        Some(Entry::of_broker(key, Some(value), vec![synonym]))
+    let told = |(name, value): (&Arc<str>, &Arc<str>)| {
+        let (name, value) = (name.to_string(), Some(value.to_string()));
+        let source = Source::DynamicDefaultBroker;
+        let synonyms = vec![Synonym { name: name.clone(), value: value.clone(), source }];
+        match broker_keys::find(&name) {
+            Some(key) => Entry::of_broker(key, value, synonyms),
+            None => Entry::without_effect(&name, value, synonyms),
+        }
     };
-    set.into_iter().flat_map(|set| set.iter()).filter_map(told).collect()
+    set.into_iter().flat_map(|set| set.iter()).map(told).collect()
 }
 
 /// Checks what a client wants to set on a topic and gives it back in one spelling, or the first reason why not.

@@ -4,7 +4,8 @@
 //! 3 (type, documentation) · 4 (flexible).
 //!
 //! Left out: authorization; groups and client metrics, for which nothing can be set yet, so that nothing is told of
-//! them. Of other brokers' configuration and loggers nothing is known here, as in Apache. No key of the table is a secret.
+//! them. Of other brokers' configuration and loggers nothing is known here, as in Apache. No key of the table is a secret;
+//! keys without effect are told if somebody set them, and what may be a secret among them only by name.
 //!
 //! Order of checks, as in `ConfigHelper.describeConfigs`: every kind of resource is one Kafka knows, else nothing is
 //! described → not named too often → topic: name valid, exists; broker: empty or this broker's id; loggers: this broker's
@@ -134,7 +135,7 @@ struct Extras {
 fn told(entry: &Entry, version: i16, extras: Extras) -> DescribeConfigsResourceResult {
     let synonym = |synonym: &configs::Synonym| DescribeConfigsSynonym {
         name: Str::from(&*synonym.name),
-        value: Some(Str::from(&*synonym.value)),
+        value: synonym.value.as_deref().map(Str::from),
         source: synonym.source.code(),
     };
     let synonyms = entry.synonyms.iter().filter(|_| extras.synonyms).map(synonym).collect();
@@ -144,20 +145,20 @@ fn told(entry: &Entry, version: i16, extras: Extras) -> DescribeConfigsResourceR
         read_only: entry.read_only,
         is_default: version == 0 && entry.source == Source::Default,
         config_source: entry.source.code(),
-        is_sensitive: false,
+        is_sensitive: entry.is_secret,
         synonyms,
         config_type: entry.type_code,
-        documentation: match entry.doc {
-            Some(doc) => extras.documentation.then(|| Str::from_static(doc)),
+        documentation: match entry.source {
             // As Apache: an empty text, asked for or not.
-            None => Some(Str::default()),
+            Source::DynamicBrokerLogger => Some(Str::default()),
+            _ => entry.doc.filter(|_| extras.documentation).map(Str::from_static),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_kit::{Kit, with_broker};
+    use super::super::test_kit::{Kit, with_broker, with_settings};
     use super::*;
 
     /// The keys asked for, as `name=value source`, with their synonyms behind; or the error.
@@ -208,8 +209,8 @@ mod tests {
             assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
             assert_eq!(ask(&kit, 32, "some-group", &[]).await, "");
             assert_eq!(
-                ask(&kit, 8, "1", &["root", "ringmain::net"]).await,
-                "ringmain::net=INFO 6, root=INFO 6"
+                ask(&kit, 8, "1", &["root", "ringmain.net"]).await,
+                "ringmain.net=INFO 6, root=INFO 6"
             );
             assert_eq!(ask(&kit, 2, "nope", &[]).await, "error 3");
             assert_eq!(ask(&kit, 2, "n pe", &[]).await, "error 17");
@@ -217,6 +218,38 @@ mod tests {
                 assert_eq!(ask(&kit, kind, name, &[]).await, "error 42", "{kind} {name}");
             }
         });
+    }
+
+    #[test]
+    fn keys_without_effect_are_told_if_somebody_set_them_and_secrets_never() {
+        let set = [("num.io.threads", "5"), ("ssl.key.password", "hush"), ("some.plugin.key", "hush")];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        with_settings(
+            |settings| settings.set_at_start = set.into(),
+            async |kit| {
+                let request = DescribeConfigsRequest {
+                    resources: vec![DescribeConfigsResource {
+                        resource_type: 4,
+                        resource_name: Str::from("1"),
+                        configuration_keys: None,
+                    }],
+                    include_synonyms: true,
+                    include_documentation: true,
+                };
+                let answer = kit.ask(4, &request).await;
+                let config = |name: &str| answer.results[0].configs.iter().find(|config| &*config.name == name);
+                let threads = config("num.io.threads").unwrap();
+                assert_eq!((threads.value.as_deref(), threads.config_source), (Some("5"), 4));
+                assert_eq!((threads.synonyms.len(), threads.config_type), (2, 3));
+                assert!(threads.documentation.as_deref().is_some_and(|doc| doc.contains("ringmain.shards")));
+                for secret in ["ssl.key.password", "some.plugin.key"] {
+                    let config = config(secret).unwrap();
+                    assert!(config.is_sensitive && config.value.is_none() && config.read_only, "{secret}");
+                    assert!(config.synonyms.iter().all(|synonym| synonym.value.is_none()), "{secret}");
+                }
+                assert!(config("background.threads").is_none(), "nobody set it");
+            },
+        );
     }
 
     #[test]

@@ -148,7 +148,7 @@ mod tests {
         with_broker(async |kit| {
             let loggers: (i8, &str) = (8, "1");
             let now = || kit.broker.settings().log.current();
-            assert_eq!(change(&kit, loggers, "ringmain::net", 0, Some("DEBUG")).await, 0);
+            assert_eq!(change(&kit, loggers, "ringmain.net", 0, Some("DEBUG")).await, 0);
             assert_eq!(change(&kit, loggers, "root", 0, Some("WARN")).await, 0);
             assert_eq!(now(), "warn,ringmain::net=debug");
             assert_eq!(set(&kit, loggers, "root"), None, "no record says so");
@@ -164,7 +164,7 @@ mod tests {
                 assert_eq!(change(&kit, loggers, logger, op, level).await, code, "{logger} {op}");
             }
             assert_eq!(now(), "warn,ringmain::net=debug");
-            assert_eq!(change(&kit, loggers, "ringmain::net", 1, None).await, 0);
+            assert_eq!(change(&kit, loggers, "ringmain.net", 1, None).await, 0);
             assert_eq!(now(), "warn");
         });
     }

@@ -25,6 +25,7 @@ pub(super) fn describe(settings: &Settings) -> Vec<Entry> {
         source: Source::DynamicBrokerLogger,
         synonyms: Vec::new(),
         read_only: false,
+        is_secret: false,
     };
     settings.log.loggers().into_iter().map(told).collect()
 }

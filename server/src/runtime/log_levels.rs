@@ -1,9 +1,9 @@
 //! The text of a log filter (as in `RUST_LOG`) taken for what Kafka calls loggers and their levels (KIP-412): told,
 //! set and taken back one by one. Pure. What the text says beside a module and its level is kept as it is.
 //!
-//! A logger is a module, named as in `ringmain.log.filter`. As there, its level is that of the longest name that it
-//! begins with, and `root` is what holds for all others. Nothing is logged above ERROR here, so that Kafka's FATAL is
-//! what the filter calls `off`.
+//! A logger is a module; what `ringmain.log.filter` calls `ringmain::net` is `ringmain.net` here, since Kafka's tools take
+//! no colons. As in the filter, its level is that of the longest name that it begins with, and `root` is what holds for all
+//! others. Nothing is logged above ERROR, so that Kafka's FATAL is what the filter calls `off`.
 
 use std::collections::BTreeMap;
 
@@ -85,17 +85,18 @@ pub fn all(filter: &str) -> BTreeMap<String, String> {
     // A filter that says nothing lets errors through, one that leaves the root out nothing.
     let unsaid = if parts(filter).next().is_none() { LevelFilter::ERROR } else { LevelFilter::OFF };
     let root = said.iter().rev().find(|(module, _)| *module == ROOT).map_or(unsaid, |(_, level)| *level);
-    let level_of = |logger: &str| {
-        let above = said.iter().filter(|(module, _)| *module != ROOT && logger.starts_with(module));
+    let level_of = |name: &str| {
+        let above = said.iter().filter(|(module, _)| *module != ROOT && name.starts_with(module));
         above.max_by_key(|(module, _)| module.len()).map_or(root, |(_, level)| *level)
     };
-    names.map(|logger| (logger.to_owned(), name(level_of(logger)))).collect()
+    names.map(|module| (module.replace("::", "."), name(level_of(module)))).collect()
 }
 
 /// The text with another level for a logger, or with none of its own.
 pub fn with(filter: &str, logger: &str, level: Option<LevelFilter>) -> String {
-    let others = parts(filter).filter(|part| read(part).is_none_or(|(module, _)| module != logger));
-    let own = level.map(|level| if logger == ROOT { level.to_string() } else { format!("{logger}={level}") });
+    let changed = logger.replace('.', "::");
+    let others = parts(filter).filter(|part| read(part).is_none_or(|(module, _)| module != changed));
+    let own = level.map(|level| if logger == ROOT { level.to_string() } else { format!("{changed}={level}") });
     let mut all: Vec<String> = others.map(ToOwned::to_owned).collect();
     match own {
         Some(own) if logger == ROOT => all.insert(0, own),
@@ -120,21 +121,21 @@ mod tests {
 
     #[test]
     fn a_logger_has_the_level_of_the_longest_name_it_begins_with() {
-        let some = [ROOT, "ringmain", "ringmain::net", "ringmain_storage::journal"];
+        let some = [ROOT, "ringmain", "ringmain.net", "ringmain_storage.journal"];
         assert_eq!(levels("info", &some), "INFO INFO INFO INFO");
         assert_eq!(levels("info,ringmain::net=debug,ringmain_storage=OFF", &some), "INFO INFO DEBUG FATAL");
         assert_eq!(levels("warn,ringmain=debug", &some), "WARN DEBUG DEBUG DEBUG", "as the filter takes it");
         assert_eq!(levels("ringmain::net", &some), "FATAL FATAL TRACE FATAL");
         assert_eq!(levels("", &some), "ERROR ERROR ERROR ERROR");
-        assert_eq!(levels("info,hyper=2,[span{x=1}]=trace", &["hyper", "hyper::proto"]), "WARN none");
+        assert_eq!(levels("info,hyper=2,[span{x=1}]=trace", &["hyper", "hyper.proto"]), "WARN none");
     }
 
     #[test]
     fn one_logger_changes_and_the_rest_of_the_text_stays() {
         let filter = "info, ringmain::net=debug,[span]=trace";
         assert_eq!(with(filter, ROOT, level("WARN")), "warn,ringmain::net=debug,[span]=trace");
-        assert_eq!(with(filter, "ringmain::net", level("FATAL")), "info,[span]=trace,ringmain::net=off");
-        assert_eq!(with(filter, "ringmain::net", None), "info,[span]=trace");
+        assert_eq!(with(filter, "ringmain.net", level("FATAL")), "info,[span]=trace,ringmain::net=off");
+        assert_eq!(with(filter, "ringmain.net", None), "info,[span]=trace");
         assert_eq!(with("ringmain=warn", ROOT, level("ERROR")), "error,ringmain=warn");
         assert_eq!(level("debug"), None);
         assert!(LEVELS.iter().all(|name| super::name(level(name).unwrap()) == *name));
