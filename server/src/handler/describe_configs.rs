@@ -237,7 +237,8 @@ mod tests {
                     include_documentation: true,
                 };
                 let answer = kit.ask(4, &request).await;
-                let config = |name: &str| answer.results[0].configs.iter().find(|config| &*config.name == name);
+                let config =
+                    |name: &str| answer.results[0].configs.iter().find(|config| &*config.name == name);
                 let threads = config("num.io.threads").unwrap();
                 assert_eq!((threads.value.as_deref(), threads.config_source), (Some("5"), 4));
                 assert_eq!((threads.synonyms.len(), threads.config_type), (2, 3));

@@ -96,7 +96,8 @@ pub fn all(filter: &str) -> BTreeMap<String, String> {
 pub fn with(filter: &str, logger: &str, level: Option<LevelFilter>) -> String {
     let changed = logger.replace('.', "::");
     let others = parts(filter).filter(|part| read(part).is_none_or(|(module, _)| module != changed));
-    let own = level.map(|level| if logger == ROOT { level.to_string() } else { format!("{changed}={level}") });
+    let own =
+        level.map(|level| if logger == ROOT { level.to_string() } else { format!("{changed}={level}") });
     let mut all: Vec<String> = others.map(ToOwned::to_owned).collect();
     match own {
         Some(own) if logger == ROOT => all.insert(0, own),
