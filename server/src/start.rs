@@ -13,7 +13,7 @@ use crate::counters::ShardCounters;
 use crate::handler::Settings;
 use crate::listening::Listening;
 use crate::runtime::logging::{self, LogFilter};
-use crate::runtime::{host, lock, signals::StopSignals};
+use crate::runtime::{directories::Directories, host, signals::StopSignals};
 use crate::shards::{Shards, ShardsConfig, shard_count_default};
 
 /// `ringmain --help-config`.
@@ -56,10 +56,9 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         tracing::info!("{note}");
     }
     let signals = StopSignals::block().map_err(|errno| format!("signals cannot be handled: {errno}"))?;
-    let locks = config.log_dirs.iter().map(|directory| lock::lock(directory));
-    let _locks = locks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut advice = Vec::new();
-    host::check(&config.log_dirs, &mut advice)?;
+    host::check(&mut advice)?;
+    let directories = Directories::open(&config.log_dirs, &mut advice)?;
     let mut listening = Listening::open(&config)?;
     let shard_count = config.shards.unwrap_or_else(shard_count_default);
     let counters: Vec<Arc<ShardCounters>> = (0..shard_count).map(|_| Arc::default()).collect();
@@ -67,7 +66,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     let parts = AdminParts { counters: &counters, readiness: &readiness, log: log.clone() };
     let admin = Admin::open(&config, parts, &mut advice)?;
     let control_config = ControlConfig {
-        log_dirs: config.log_dirs.clone(),
+        log_dirs: directories.online.clone(),
         node_id: config.node_id,
         rack: config.rack.clone(),
         listeners: listening.endpoints.clone(),
@@ -80,10 +79,10 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
 
     let (shards, reports) = Shards::open(&ShardsConfig {
         counters,
-        log_dirs: config.log_dirs.clone(),
+        log_dirs: directories.online.clone(),
         store: config.store.clone(),
         net: config.net.clone(),
-        settings: settings(&config, &listening, log),
+        settings: Settings { offline_log_dirs: directories.offline.clone(), ..settings(&config, &listening, log) },
         metadata: Arc::clone(&control.store),
         controller: control.controller.clone(),
     })?;
@@ -92,7 +91,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     }
     shards.serve(std::mem::take(&mut listening.sockets), control.take_updates())?;
     readiness.set(true);
-    banner(&config, &listening, &advice);
+    banner(&directories, &listening, &advice);
     let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
     tracing::info!("{signal}: stopping; a second signal ends at once");
     std::thread::spawn(move || {
@@ -119,13 +118,14 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Set
         request_partitions_max: config.request_partitions_max,
         recordless_request_bytes_max: config.recordless_request_bytes_max,
         log_dirs: config.log_dirs.clone(),
+        offline_log_dirs: Vec::new(),
         set_at_start: config.set_at_start.clone(),
         log,
     }
 }
 
-fn banner(config: &BrokerConfig, listening: &Listening, advice: &[String]) {
-    let directories: Vec<_> = config.log_dirs.iter().map(|path| path.display().to_string()).collect();
+fn banner(directories: &Directories, listening: &Listening, advice: &[String]) {
+    let directories: Vec<_> = directories.online.iter().map(|path| path.display().to_string()).collect();
     let bootstrap = listening.bootstrap();
     eprintln!(
         "ringmain {} listens on {}; data in {}",

@@ -52,6 +52,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "inter.broker.protocol.version",
             "request.timeout.ms",
             "cordoned.log.dirs",
+            "log.dir.failure.timeout.ms",
         ],
     ),
     (
@@ -140,7 +141,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ("there is no ZooKeeper", &["zookeeper.*"]),
     (
         "there is no JVM",
-        &["log.dir.failure.timeout.ms", "compressed.records.*", "config.providers.*", "config.providers"],
+        &["compressed.records.*", "config.providers.*", "config.providers"],
     ),
 ];
 

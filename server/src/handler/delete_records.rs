@@ -70,10 +70,9 @@ async fn delete<I: Io>(
     key: Result<PartitionKey, ErrorCode>,
     offset: i64,
 ) -> Result<Offset, ErrorCode> {
-    broker
-        .at_partition(key?, async move |partition| delete_here(&partition, offset).await)
-        .await
-        .unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+    let key = key?;
+    let deleted = broker.at_partition(key, async move |partition| delete_here(&partition, offset).await);
+    deleted.await.unwrap_or_else(|| Err(broker.absent(key)))
 }
 
 async fn delete_here<I: Io>(partition: &Partition<I>, offset: i64) -> Result<Offset, ErrorCode> {

@@ -41,7 +41,7 @@ pub(super) async fn handle<I: Io>(
         });
         Some((name, key, told.await?))
     });
-    let (mut found, mut offline) = (Found::new(), Vec::new());
+    let (mut found, mut offline) = (Found::new(), broker.settings().offline_log_dirs.clone());
     for (name, key, (directory, size, failed)) in topics::all(sizes).await.into_iter().flatten() {
         if failed {
             offline.push(directory.clone());

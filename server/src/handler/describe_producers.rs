@@ -73,7 +73,7 @@ async fn producers<I: Io>(
             })
         })
         .await
-        .ok_or(ErrorCode::NotLeaderOrFollower)
+        .ok_or_else(|| broker.absent(key))
 }
 
 fn told(id: ProducerId, producer: &Producer) -> ProducerState {

@@ -129,7 +129,7 @@ async fn find<I: Io>(
     let key = PartitionKey { topic_id: topic.id, partition: PartitionIndex(index) };
     let request = request.clone();
     let found = broker.at_partition(key, async move |partition| look(&partition, &request, view).await);
-    found.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+    found.await.unwrap_or_else(|| Err(broker.absent(key)))
 }
 
 /// Looks into the partition, on its shard.

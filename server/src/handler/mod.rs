@@ -47,6 +47,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringmain_protocol::error_code::ErrorCode;
 use ringmain_storage::error::StoreError;
 use ringmain_storage::io::Io;
 use ringmain_storage::manager::stopping::StoppedLogs;
@@ -97,6 +98,8 @@ pub struct Settings {
     pub recordless_request_bytes_max: usize,
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
+    /// Those of them that could not be used when the broker was started.
+    pub offline_log_dirs: Vec<PathBuf>,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.
     pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
@@ -156,11 +159,14 @@ impl<I: Io> Broker<I> {
     /// Opens every partition that the metadata say this broker holds on this shard, and makes the logs that are
     /// missing. Call it once, before the first request. Logs the metadata do not know stay where they are, unused.
     pub async fn open_partitions(&self) -> Result<usize, StoreError> {
-        let image = self.image();
+        let (image, mut offline) = (self.image(), 0);
         for topic in image.topics() {
             for index in (0_i32..).take(topic.partitions.len()) {
-                self.open_partition(&image, topic, PartitionIndex(index)).await?;
+                offline += usize::from(self.open_partition(&image, topic, PartitionIndex(index), false).await?);
             }
+        }
+        if offline > 0 {
+            tracing::error!("{offline} partitions are offline: no log directory that can be used has them");
         }
         Ok(self.partitions.len())
     }
@@ -201,9 +207,10 @@ impl<I: Io> Broker<I> {
                 Err(error) => result = Err(error),
             }
         }
-        for key in created.into_iter().map(|(key, _)| key).chain(changed) {
+        let created = created.into_iter().map(|(key, _)| (key, true));
+        for (key, is_new) in created.chain(changed.into_iter().map(|key| (key, false))) {
             if let Some(topic) = image.topic_by_id(key.topic_id)
-                && let Err(error) = self.open_partition(&image, topic, key.partition).await
+                && let Err(error) = self.open_partition(&image, topic, key.partition, is_new).await
             {
                 result = Err(error);
             }
@@ -247,33 +254,57 @@ impl<I: Io> Broker<I> {
         self.purgatory.stop();
     }
 
+    /// Opens a partition if this shard leads it, and makes its log if nobody has it. Only of a new one can that be said
+    /// while a log directory is offline: any other may stand there, and is offline with it. True says so.
     async fn open_partition(
         &self,
         image: &MetadataImage,
         topic: &TopicImage,
         index: PartitionIndex,
-    ) -> Result<(), StoreError> {
+        is_new: bool,
+    ) -> Result<bool, StoreError> {
         let Some(described) = usize::try_from(index.0).ok().and_then(|at| topic.partitions.get(at)) else {
-            return Ok(());
+            return Ok(false);
         };
         let key = PartitionKey { topic_id: topic.id, partition: index };
         if self.owner(key) != self.router().me() {
-            return Ok(());
+            return Ok(false);
         }
         if described.leader != self.parts.settings.node_id {
             self.partitions.remove(key);
-            return Ok(());
+            return Ok(false);
         }
         let leader_epoch = LeaderEpoch(described.leader_epoch);
         if let Some(partition) = self.partitions.get(key) {
             partition.set_leader_epoch(leader_epoch);
-            return Ok(());
+            return Ok(false);
+        }
+        if !is_new && self.has_offline_log_dirs() && !self.parts.stores.has_log(key) {
+            return Ok(true);
         }
         let settings = Rc::new(self.live.of_topic(image, &topic.name));
         let log = self.parts.stores.create_log(key, &topic.name, settings.log.clone()).await?;
         log.set_config(settings.log.clone());
         self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether a log directory could not be used when the broker was started.
+    fn has_offline_log_dirs(&self) -> bool {
+        !self.settings().offline_log_dirs.is_empty()
+    }
+
+    /// Why a partition is not here, of which the metadata know: another broker leads it, or nobody can.
+    fn absent(&self, key: PartitionKey) -> ErrorCode {
+        let image = self.image();
+        let topic = image.topic_by_id(key.topic_id);
+        let described = usize::try_from(key.partition.0).ok().and_then(|at| topic?.partitions.get(at));
+        let is_own = described.is_some_and(|described| described.leader == self.settings().node_id);
+        if is_own && self.has_offline_log_dirs() {
+            ErrorCode::KafkaStorageError
+        } else {
+            ErrorCode::NotLeaderOrFollower
+        }
     }
 
     /// Hands a topic's configuration to its partitions.

@@ -67,7 +67,7 @@ async fn end_of_epoch<I: Io>(
             partition.check_leader_epoch(current).map(|()| partition.end_of_epoch(wanted))
         })
         .await
-        .ok_or(ErrorCode::NotLeaderOrFollower)?
+        .ok_or_else(|| broker.absent(key))?
         .map_err(errors::epoch)
 }
 

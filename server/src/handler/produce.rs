@@ -230,7 +230,12 @@ fn append<I: Io>(broker: &Broker<I>, order: Order) -> Outcome<I> {
 
 fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Refusal> {
     let Order { key, batch, fills_frame, version, described } = order;
-    let Some(partition) = broker.partition(key) else { return Err(led_by(described, version)) };
+    let Some(partition) = broker.partition(key) else {
+        return Err(match broker.absent(key) {
+            ErrorCode::NotLeaderOrFollower => led_by(described, version),
+            code => code.into(),
+        });
+    };
     let settings = partition.settings();
     let now = broker.io().wall_clock();
     let limits = ProduceLimits {

@@ -73,6 +73,7 @@ impl Kit {
             request_partitions_max: 2000,
             recordless_request_bytes_max: 16 << 20,
             log_dirs: vec![PathBuf::from("/data")],
+            offline_log_dirs: Vec::new(),
             set_at_start: BTreeMap::new(),
             log: LogFilter::of_no_log("info"),
         };

@@ -40,6 +40,11 @@ impl<I: Io> Stores<I> {
         emptiest.create_log(key, topic, config).await
     }
 
+    /// Whether one of them has the log.
+    pub fn has_log(&self, key: PartitionKey) -> bool {
+        self.managers.iter().any(|manager| manager.log(key).is_some())
+    }
+
     /// Removes the log, wherever it stands; durable on return.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
         let holder = self.managers.iter().find(|manager| manager.log(key).is_some());

@@ -1,6 +1,6 @@
 //! What the host must have, checked before anything is touched, each problem with what to do about it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -12,22 +12,12 @@ const DESCRIPTORS_MIN: u64 = 64;
 const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// The least a start needs. An error says what to do; advice goes into the list.
-pub fn check(log_dirs: &[PathBuf], advice: &mut Vec<String>) -> Result<(), String> {
+pub fn check(advice: &mut Vec<String>) -> Result<(), String> {
     let name = nix::sys::utsname::uname()
         .map_err(|errno| format!("the kernel's version cannot be read: {errno}"))?;
     check_kernel(&name.release().to_string_lossy())?;
     check_io_uring()?;
-    check_descriptors(raised(Resource::RLIMIT_NOFILE), advice)?;
-    for directory in log_dirs {
-        check_direct_io(directory)?;
-        if lies_in_memory(directory) {
-            advice.push(format!(
-                "{} lies in memory: what is acknowledged there does not outlive the machine",
-                directory.display()
-            ));
-        }
-    }
-    Ok(())
+    check_descriptors(raised(Resource::RLIMIT_NOFILE), advice)
 }
 
 /// Room on a file system, as an ordinary user has it.
@@ -119,12 +109,16 @@ fn lies_in_memory(path: &Path) -> bool {
     statfs(path).is_ok_and(|told| told.filesystem_type() == TMPFS_MAGIC)
 }
 
+/// What the kernel says to direct I/O where there is none.
+pub const NO_DIRECT_IO: i32 = 22;
+
+/// Makes sure that files in a directory can be written past the page cache; advises against memory.
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a probe file before any executor runs"
 )]
-fn check_direct_io(data: &Path) -> Result<(), String> {
+pub fn check_direct_io(data: &Path, advice: &mut Vec<String>) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let probe = data.join(".ringmain-probe");
     let opened = std::fs::OpenOptions::new()
@@ -134,17 +128,21 @@ fn check_direct_io(data: &Path) -> Result<(), String> {
         .custom_flags(nix::fcntl::OFlag::O_DIRECT.bits())
         .open(&probe);
     let removed = std::fs::remove_file(&probe);
-    match (opened, removed) {
-        (Ok(_), _) => Ok(()),
-        (Err(error), _) => Err(refusal(data, &error)),
+    opened.and(removed)?;
+    if lies_in_memory(data) {
+        advice.push(format!(
+            "{} lies in memory: what is acknowledged there does not outlive the machine",
+            data.display()
+        ));
     }
+    Ok(())
 }
 
 /// Why a file cannot be opened for direct I/O, in words.
-fn refusal(data: &Path, error: &std::io::Error) -> String {
+pub fn refusal(data: &Path, error: &std::io::Error) -> String {
     let data = data.display();
     match error.raw_os_error() {
-        Some(22) => format!(
+        Some(NO_DIRECT_IO) => format!(
             "{data} is on a file system without direct I/O (ramfs and older tmpfs have none): set log.dirs to a directory on ext4 or XFS"
         ),
         _ => format!("{data} cannot be written: {error}"),
@@ -172,11 +170,10 @@ mod tests {
 
     #[test]
     fn a_file_system_without_direct_io_is_named_with_the_way_out() {
-        // EINVAL is what the kernel says to O_DIRECT where there is none.
-        let text = refusal(Path::new("/mnt/ram"), &std::io::Error::from_raw_os_error(22));
+        let text = refusal(Path::new("/mnt/ram"), &std::io::Error::from_raw_os_error(NO_DIRECT_IO));
         assert!(text.contains("/mnt/ram") && text.contains("ext4"), "{text}");
         let directory = tempfile::tempdir().unwrap();
-        check_direct_io(directory.path()).unwrap();
+        check_direct_io(directory.path(), &mut Vec::new()).unwrap();
         assert!(!directory.path().join(".ringmain-probe").exists());
     }
 

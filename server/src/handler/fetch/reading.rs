@@ -52,6 +52,16 @@ impl Refusal {
         Self { code: ErrorCode::NotLeaderOrFollower, led_by }
     }
 
+    /// Why a partition is not on its shard.
+    fn absent(asking: &Asking, described: &PartitionImage) -> Self {
+        let is_own = described.leader == asking.node_id;
+        if is_own && asking.has_offline_log_dirs && asking.version > NO_STORAGE_ERROR_UNTIL {
+            Self { code: ErrorCode::KafkaStorageError, led_by: None }
+        } else {
+            Self::not_led(described)
+        }
+    }
+
     /// The partition's part of the answer.
     pub(super) fn data(self, asking: &Asking, index: i32) -> PartitionData {
         let mut data = PartitionData {
@@ -126,8 +136,8 @@ impl Named<'_> {
     ) -> (PartitionData, Vec<Slice>) {
         let index = self.wish.partition;
         let Some(offsets) = got.offsets else {
-            // Not on its shard any more: the metadata say why.
-            let refusal = self.find(image).map_or_else(|why| why, |(_, led)| Refusal::not_led(led));
+            // Not on its shard any more, or offline since the start: the metadata say why.
+            let refusal = self.find(image).map_or_else(|why| why, |(_, led)| Refusal::absent(asking, led));
             return (refusal.data(asking, index), Vec::new());
         };
         let mut data = PartitionData {
