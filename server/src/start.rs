@@ -82,7 +82,10 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         log_dirs: directories.online.clone(),
         store: config.store.clone(),
         net: config.net.clone(),
-        settings: Settings { offline_log_dirs: directories.offline.clone(), ..settings(&config, &listening, log) },
+        settings: Settings {
+            offline_log_dirs: directories.offline.clone(),
+            ..settings(&config, &listening, log)
+        },
         metadata: Arc::clone(&control.store),
         controller: control.controller.clone(),
     })?;

@@ -139,10 +139,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("there is no ZooKeeper", &["zookeeper.*"]),
-    (
-        "there is no JVM",
-        &["compressed.records.*", "config.providers.*", "config.providers"],
-    ),
+    ("there is no JVM", &["compressed.records.*", "config.providers.*", "config.providers"]),
 ];
 
 /// Those that a running broker may change.

@@ -162,7 +162,8 @@ impl<I: Io> Broker<I> {
         let (image, mut offline) = (self.image(), 0);
         for topic in image.topics() {
             for index in (0_i32..).take(topic.partitions.len()) {
-                offline += usize::from(self.open_partition(&image, topic, PartitionIndex(index), false).await?);
+                offline +=
+                    usize::from(self.open_partition(&image, topic, PartitionIndex(index), false).await?);
             }
         }
         if offline > 0 {
