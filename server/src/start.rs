@@ -120,6 +120,7 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Set
         fetch_sessions_max: config.fetch_sessions_max,
         request_partitions_max: config.request_partitions_max,
         recordless_request_bytes_max: config.recordless_request_bytes_max,
+        batch_bytes_max: config.store.batch_bytes_max(),
         log_dirs: config.log_dirs.clone(),
         offline_log_dirs: Vec::new(),
         set_at_start: config.set_at_start.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::counters::SharedCounters;
+use crate::journal::frame;
 pub use crate::record::batch::TimestampType;
 use crate::types::ShardSlot;
 
@@ -65,6 +66,12 @@ impl StoreConfig {
             counters: SharedCounters::default(),
             vouch_after: Duration::from_millis(100),
         }
+    }
+
+    /// The largest batch that a file of the journal takes.
+    pub fn batch_bytes_max(&self) -> usize {
+        let file_bytes = usize::try_from(self.journal_file_bytes).unwrap_or(usize::MAX);
+        file_bytes.saturating_sub(frame::frame_bytes(1, 0))
     }
 
     /// Bytes that may wait for their segment: appends past it wait for room.

@@ -14,7 +14,7 @@ use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
-use super::{Broker, Settings, errors, loggers, topics};
+use super::{Broker, Settings, configs, errors, loggers, topics};
 use crate::config::table::{Key, Kind, Scope};
 use crate::config::{broker_keys, topic_keys, without_effect};
 use crate::metadata::image::ConfigResource;
@@ -159,12 +159,16 @@ fn prepare(
     let of_topic = change.kind == ConfigResource::TOPIC;
     let op = |(key, op, value): (Str, Op, Option<Str>)| {
         let value = value.unwrap_or_default();
-        let op = if of_topic { topic_op(&key, op, &value) } else { broker_op(&key, op, &value) };
-        op.map(|op| (key.to_string(), op))
+        let op = if of_topic { topic_op(&key, op, &value)? } else { broker_op(&key, op, &value)? };
+        if let ConfigOp::Set(value) = &op {
+            let wrong = if of_topic { ErrorCode::InvalidConfig } else { ErrorCode::InvalidRequest };
+            configs::check_batch_bytes(&key, value, settings.batch_bytes_max).map_err(|why| (wrong, why))?;
+        }
+        Ok((key.to_string(), op))
     };
     Ok(Some(AlterConfigSpec {
         resource: ConfigResource { kind: change.kind, name: change.name.as_str().into() },
-        ops: change.ops.into_iter().map(op).collect::<Result<_, _>>()?,
+        ops: change.ops.into_iter().map(op).collect::<Result<_, Refused>>()?,
         replace: change.replace,
     }))
 }

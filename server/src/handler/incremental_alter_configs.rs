@@ -170,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn no_topic_promises_larger_batches_than_the_journal_takes() {
+        with_broker(async |kit| {
+            kit.create_topic("t", 1, &[]).await;
+            let max = kit.broker.settings().batch_bytes_max;
+            let (fits, more) = (max.to_string(), (max + 1).to_string());
+            assert_eq!(change(&kit, TOPIC, "max.message.bytes", 0, Some(&fits)).await, 0);
+            assert_eq!(change(&kit, TOPIC, "max.message.bytes", 0, Some(&more)).await, INVALID_CONFIG);
+            assert_eq!(change(&kit, ALL, "message.max.bytes", 0, Some(&fits)).await, 0);
+            assert_eq!(change(&kit, ALL, "message.max.bytes", 0, Some(&more)).await, INVALID_REQUEST);
+            assert_eq!(change(&kit, BROKER, "message.max.bytes", 0, Some(&more)).await, INVALID_REQUEST);
+        });
+    }
+
+    #[test]
     fn what_a_running_broker_cannot_change_is_refused() {
         with_broker(async |kit| {
             for (resource, key, value) in [

@@ -96,6 +96,8 @@ pub struct Settings {
     pub request_partitions_max: usize,
     /// `ringmain.recordless.request.max.bytes`: the largest request of any kind but Produce.
     pub recordless_request_bytes_max: usize,
+    /// The largest batch that storage takes: no topic may promise more.
+    pub batch_bytes_max: usize,
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
     /// Those of them that could not be used when the broker was started.

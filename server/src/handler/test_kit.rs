@@ -58,7 +58,7 @@ impl Kit {
     async fn start(io: SimIo, change: impl FnOnce(&mut Settings)) -> Self {
         io.create_directory(Path::new("/data")).await.unwrap();
         let store = StoreConfig { journal_file_bytes: 4 << 20, ..StoreConfig::new("/data") };
-        let (manager, _) = LogManager::open(io.clone(), store).await.unwrap();
+        let (manager, _) = LogManager::open(io.clone(), store.clone()).await.unwrap();
         let control = in_memory();
         let mut settings = Settings {
             node_id: 1,
@@ -72,6 +72,7 @@ impl Kit {
             fetch_sessions_max: 1000,
             request_partitions_max: 2000,
             recordless_request_bytes_max: 16 << 20,
+            batch_bytes_max: store.batch_bytes_max(),
             log_dirs: vec![PathBuf::from("/data")],
             offline_log_dirs: Vec::new(),
             set_at_start: BTreeMap::new(),

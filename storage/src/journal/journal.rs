@@ -256,9 +256,7 @@ impl<I: Io> Journal<I> {
 
     /// Largest payload one entry may have.
     pub fn entry_bytes_max(&self) -> usize {
-        usize::try_from(self.config.journal_file_bytes)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(frame::frame_bytes(1, 0))
+        self.config.batch_bytes_max()
     }
 
     /// Queues an entry; durable when `done` hears of it.
