@@ -20,7 +20,7 @@ struct Arguments {
     /// A configuration file in Kafka's server.properties format.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Shards, each a thread pinned to a CPU; all CPUs without it (`ringmain.shards`).
+    /// Shards, each a thread pinned to a CPU; one less than the CPUs without it (`ringmain.shards`).
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Sets one configuration key; may be given again.

@@ -179,7 +179,8 @@ fn allowed_cpus() -> Vec<usize> {
     (0..nix::sched::CpuSet::count()).rev().filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect()
 }
 
-/// How many shards there are when nobody says: one for each CPU this process may use.
+/// How many shards there are when nobody says: one CPU of those this process may use is left to the kernel's network and
+/// disk work, the control plane and whatever else runs there (decision record 0011).
 pub fn shard_count_default() -> usize {
-    allowed_cpus().len().max(1)
+    allowed_cpus().len().saturating_sub(1).max(1)
 }

@@ -55,12 +55,16 @@ pub struct Broker {
 
 impl Broker {
     /// Starts the binary with `directory` as its data and `settings` (`key=value`), and returns
-    /// when it accepts connections. Its output is appended to `DIRECTORY.log`.
+    /// when it accepts connections. Two shards, if the settings say no number: what can happen between shards
+    /// should, whatever the machine. Its output is appended to `DIRECTORY.log`.
     pub fn start(directory: &Path, settings: &[&str]) -> Broker {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(binary());
         command.args(["--set", &format!("listeners=PLAINTEXT://{address}")]);
         command.args(["--set", &format!("log.dirs={}", directory.display())]);
+        if !settings.iter().any(|setting| setting.starts_with("ringmain.shards=")) {
+            command.args(["--set", "ringmain.shards=2"]);
+        }
         for setting in settings {
             command.args(["--set", setting]);
         }

@@ -32,7 +32,7 @@ pub struct BrokerConfig {
     pub listen_backlog: i32,
     /// The data directories (`log.dirs`), at least one, none twice.
     pub log_dirs: Vec<PathBuf>,
-    /// `ringmain.shards`; `None` is one for each CPU that the process may use.
+    /// `ringmain.shards`; `None` leaves one CPU of those the process may use to others.
     pub shards: Option<usize>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,

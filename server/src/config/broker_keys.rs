@@ -20,7 +20,7 @@ pub const KEYS: &[Key] = &[
         Kind::Int(1, 1024),
         None,
         "Shards, each a thread pinned to a CPU with partitions, a journal and connections of its own (`--shards`). \
-         Not set: one for each CPU that the process may use.",
+         Not set: one less than the CPUs that the process may use, at least one.",
     ),
     Key::new(
         "listeners",
