@@ -149,9 +149,10 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "ringmain.recordless.request.max.bytes",
         Kind::Int(1_048_576, INT_MAX),
-        Some("16777216"),
-        "The largest request of any kind but Produce; a larger one closes its connection. What is read into memory is \
-         many times as large, and keeps its shard busy; 16 MiB name several hundred thousand partitions.",
+        Some("4194304"),
+        "The largest request of any kind but Produce; a larger one closes its connection. What it is read into, with \
+         its answer, takes up to seventy times as much memory; a shard works on one of 256 KiB or more at a time, and on \
+         1 MiB of smaller ones. 4 MiB name a hundred thousand partitions.",
     )
     .unit(Unit::Bytes),
     Key::new(

@@ -5,6 +5,8 @@
 //! here) → no larger than a request of its kind may be → body readable. A body that cannot be read closes the connection
 //! and says which field it was; bytes after it are not looked at, as in Apache.
 
+use std::cell::Cell;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use ringmain_protocol::ApiKey;
 use ringmain_protocol::messages::ApiVersionsResponse;
@@ -169,6 +171,7 @@ async fn answer<R: wire::Request>(
         frame_bytes: request.frame_bytes,
         listener: request.peer.listener,
         traffic: request.traffic.clone(),
+        right: Cell::new(request.right.take()),
     };
     let answer = handle(&context, body).await;
     frame(key, &request, version, answer)

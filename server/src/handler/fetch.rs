@@ -16,7 +16,7 @@
 //!
 //! Waiting: the answer leaves when `min_bytes` are there, after `max_wait_ms`, or at once if a partition that exists
 //! cannot be read. Batches leave as slices: memory of the tail cache, or file ranges for `sendfile`; never above
-//! the high watermark.
+//! the high watermark. A fetch of more than a thousand partitions that cannot be read does not wait, and makes no session.
 
 mod gather;
 mod partitions;
@@ -26,6 +26,7 @@ mod session;
 mod session_tests;
 mod slots;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use ringmain_protocol::error_code::ErrorCode;
@@ -35,7 +36,7 @@ use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
 use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
-use super::{Answer, Broker, Context, topics};
+use super::{Answer, Broker, Context, Right, topics};
 use crate::partition::watch::FetchLimits;
 use partitions::Partitions;
 use session::Continued;
@@ -58,7 +59,6 @@ const EPOCH_SESSIONLESS: i32 = -1;
 const EPOCH_NEW_SESSION: i32 = 0;
 
 /// What a request says beside its partitions.
-#[derive(Clone, Copy, Debug)]
 struct Asking {
     version: i16,
     node_id: i32,
@@ -66,6 +66,8 @@ struct Asking {
     has_offline_log_dirs: bool,
     limits: FetchLimits,
     wait_max: Duration,
+    /// The right to work on it, if it needs one, until it waits.
+    right: Cell<Option<Right>>,
 }
 
 impl Asking {
@@ -85,6 +87,7 @@ impl Asking {
                 committed_only: request.isolation_level == 1,
             },
             wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            right: Cell::new(context.right.take()),
         }
     }
 
@@ -116,7 +119,7 @@ pub(super) async fn handle<I: Io>(
         .iter()
         .flat_map(|topic| &topic.partitions)
         .any(|data| data.error_code == ErrorCode::NotLeaderOrFollower.code());
-    if elsewhere && asking.version >= ENDPOINTS_SINCE {
+    if elsewhere && context.version >= ENDPOINTS_SINCE {
         response.node_endpoints = endpoints(broker, context);
     }
     count_traffic(broker, context, &response);

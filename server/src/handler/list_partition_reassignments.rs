@@ -44,8 +44,9 @@ pub(super) fn handle<I: Io>(
 
 /// A topic with those of its partitions asked for that are being changed.
 fn under_way(topic: &TopicImage, is_asked: impl Fn(i32) -> bool) -> OngoingTopicReassignment {
-    let asked = (0..).zip(&topic.partitions).filter(|(index, _)| is_asked(*index));
-    let partitions = asked.filter(|(_, partition)| is_under_way(partition)).map(|(index, partition)| {
+    // Few are under way, and very many may be asked for.
+    let changing = (0..).zip(&topic.partitions).filter(|(_, partition)| is_under_way(partition));
+    let partitions = changing.filter(|(index, _)| is_asked(*index)).map(|(index, partition)| {
         OngoingPartitionReassignment {
             partition_index: index,
             replicas: partition.replicas.clone(),

@@ -39,8 +39,9 @@ mod test_kit;
 mod topics;
 mod turns;
 mod update_features;
+mod workload;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -69,6 +70,7 @@ use live_settings::LiveSettings;
 
 pub use request::{BadRequest, ListenerId, Peer, Request};
 pub use response::{Part, Response};
+pub use workload::{Right, Workload};
 
 /// An address that the broker listens on, and the name of its listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -432,6 +434,8 @@ struct Context {
     listener: ListenerId,
     /// Told whose partitions the request is about.
     traffic: Traffic,
+    /// The right to work on it, if it needs one: who waits for others than itself gives it back.
+    right: Cell<Option<Right>>,
 }
 
 impl Context {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
 
+use super::workload::Right;
 use crate::runtime::traffic::Traffic;
 
 /// One of the broker's listeners, by its place in [`Settings::listeners`](super::Settings).
@@ -24,7 +25,6 @@ pub struct Peer {
 }
 
 /// One request, its header read, its body not.
-#[derive(Clone)]
 pub struct Request {
     /// Which API.
     pub api_key: i16,
@@ -43,6 +43,8 @@ pub struct Request {
     pub peer: Peer,
     /// Told whose partitions it is about.
     pub traffic: Traffic,
+    /// The right to work on it, if it needs one.
+    pub right: Option<Right>,
 }
 
 /// Why a frame's header could not be read. The connection is closed: without a header there is nobody to answer.
@@ -90,6 +92,7 @@ impl Request {
             rest: frame,
             peer,
             traffic: Traffic::default(),
+            right: None,
         })
     }
 }

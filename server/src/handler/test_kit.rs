@@ -71,7 +71,7 @@ impl Kit {
             fetch_max_bytes: 1 << 20,
             fetch_sessions_max: 1000,
             request_partitions_max: 2000,
-            recordless_request_bytes_max: 16 << 20,
+            recordless_request_bytes_max: 4 << 20,
             batch_bytes_max: store.batch_bytes_max(),
             log_dirs: vec![PathBuf::from("/data")],
             offline_log_dirs: Vec::new(),
@@ -121,6 +121,7 @@ impl Kit {
                 rest: writer.finish().into_bytes(),
                 peer: peer(),
                 traffic: crate::runtime::traffic::Traffic::default(),
+                right: None,
             })
             .await;
         let parts = match response {

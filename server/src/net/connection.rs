@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use event_listener::EventListener;
 use futures::FutureExt as _;
 use nix::sys::socket::Shutdown;
 use ringmain_storage::io::Io;
@@ -87,6 +88,7 @@ pub(super) async fn run<I: Io>(net: &Rc<Net<I>>, open: &Open) {
         unsent: Account::new(&net.unsent, open.id),
         framing: Framing::default(),
         arrived: VecDeque::new(),
+        right: None,
         in_flight: VecDeque::new(),
         reading: true,
         refused: None,
@@ -114,6 +116,8 @@ struct Connection<'a, I: Io> {
     framing: Framing,
     /// Whole requests that are not started yet.
     arrived: VecDeque<Bytes>,
+    /// Wakes when the first of them may get the right that it needs.
+    right: Option<EventListener>,
     in_flight: VecDeque<InFlight>,
     /// False once the stream has ended or will not be read on.
     reading: bool,
@@ -185,12 +189,45 @@ impl<I: Io> Connection<'_, I> {
         }
         if !self.arrived.is_empty() {
             let may_start = self.in_flight.is_empty() || self.received.poll_has_plenty(cx).is_ready();
-            return if may_start { Poll::Ready(Ok(Woken::Startable)) } else { Poll::Pending };
+            return if may_start && self.poll_has_right(cx).is_ready() {
+                Poll::Ready(Ok(Woken::Startable))
+            } else {
+                Poll::Pending
+            };
         }
         if self.reading && self.received.poll_may_take(cx, self.framing.unfinished_bytes() > 0).is_ready() {
             return self.open.socket.poll_readable(cx).map_ok(|()| Woken::Readable);
         }
         Poll::Pending
+    }
+
+    /// Ready when the first request that arrived needs no right to be worked on, or may have one.
+    fn poll_has_right(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.has_right() {
+                self.right = None;
+                return Poll::Ready(());
+            }
+            let Some(frame) = self.arrived.front().filter(|_| self.in_flight.is_empty()) else {
+                return Poll::Pending;
+            };
+            if self.right.is_none() {
+                self.right = self.net.workload.listen(frame);
+            }
+            match self.right.as_mut().map(|right| right.poll_unpin(cx)) {
+                Some(Poll::Pending) => return Poll::Pending,
+                Some(Poll::Ready(())) | None => self.right = None,
+            }
+        }
+    }
+
+    /// Whether the first request that arrived needs no right, or may have one. It is the connection's oldest then, and is
+    /// polled until it is done.
+    fn has_right(&self) -> bool {
+        let workload = &self.net.workload;
+        self.arrived.front().is_none_or(|frame| {
+            !workload.needs_right(frame) || (self.in_flight.is_empty() && workload.has_place(frame))
+        })
     }
 
     /// Lets the oldest request run.
@@ -215,7 +252,7 @@ impl<I: Io> Connection<'_, I> {
 
     /// Starts requests that arrived, as many as may be.
     fn start_arrived(&mut self) {
-        while self.may_start() {
+        while self.may_start() && self.has_right() {
             let Some(frame) = self.arrived.pop_front() else { break };
             self.start(frame);
         }
@@ -289,11 +326,13 @@ impl<I: Io> Connection<'_, I> {
     /// Hands a request to the broker and lets it run up to its first wait.
     fn start(&mut self, frame: Bytes) {
         let held_bytes = 4 + frame.len() + WORK_BYTES;
+        let right = self.net.workload.begin(&frame);
         let mut request = match Request::parse(frame, self.open.peer) {
             Ok(request) => request,
             Err(error) => return self.refuse(error.to_string()),
         };
         request.traffic = self.traffic.clone();
+        request.right = right;
         let broker = Rc::clone(&self.net.broker);
         let (api_key, began) = (request.api_key, self.open.last_moved());
         broker.counters().requested(api_key);

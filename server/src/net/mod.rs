@@ -26,7 +26,7 @@ use std::time::Duration;
 use event_listener::Event;
 use ringmain_storage::io::Io;
 
-use crate::handler::Broker;
+use crate::handler::{Broker, Workload};
 pub use admission::{AdmissionLimits, Admissions};
 use handover::Peers;
 pub use listener::{BindError, BindOptions, bind};
@@ -94,6 +94,7 @@ pub struct Net<I: Io> {
     receive: RefCell<Box<[u8]>>,
     received: Rc<Room>,
     unsent: Rc<Room>,
+    workload: Workload,
     open: RefCell<BTreeMap<u64, Rc<Open>>>,
     next_id: Cell<u64>,
     draining: Cell<bool>,
@@ -118,6 +119,7 @@ impl<I: Io> Net<I> {
             broker,
             received: Room::new(limits.received_bytes_max),
             unsent: Room::new(limits.unsent_bytes_max),
+            workload: Workload::default(),
             limits,
             peers,
             receive: RefCell::new(vec![0; RECEIVE_BYTES].into_boxed_slice()),

@@ -1,6 +1,7 @@
 //! The partitions of one fetch, or of one session: what changes, what shards are asked, and the answer made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ringmain_protocol::messages::fetch_request::{FetchTopic, ForgottenTopic};
 use ringmain_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
@@ -15,6 +16,10 @@ use super::gather::{Gathering, gather};
 use super::reading::Refusal;
 use super::slots::{Slots, TopicAt, TopicName};
 use crate::partition::watch::{Got, WatchChanges};
+
+/// Partitions that cannot be read of which a fetch that waits, or a session, keeps no more than so many. Those that can
+/// be read are no more than there are; a client that names so many others will ask for metadata first.
+const UNREADABLE_MAX: usize = 1000;
 
 /// The partitions of one fetch, or of one session.
 pub(super) struct Partitions {
@@ -47,6 +52,11 @@ impl Partitions {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Whether they take no more memory than partitions that can be read need.
+    pub(super) fn are_worth_keeping(&self) -> bool {
+        self.unresolved.len() <= UNREADABLE_MAX && self.slots.vacant() <= self.slots.len() + UNREADABLE_MAX
     }
 
     /// Takes in what a request names and drops what it forgets.
@@ -120,7 +130,11 @@ impl Partitions {
             // A shard that is not asked is told when it is: it must not answer for slots that others have by then.
             changes[*owner].forgotten = std::mem::take(&mut self.forgotten[*owner]);
         }
-        let (limits, wait_max) = (asking.limits, asking.wait_max);
+        let is_small = refused.len() <= UNREADABLE_MAX;
+        let (limits, wait_max) = (asking.limits, if is_small { asking.wait_max } else { Duration::ZERO });
+        if is_small {
+            drop(asking.right.take());
+        }
         let gathering = Gathering { watch: number, changes, owners, limits, wait_max, first: self.first };
         let got;
         (got, self.first) = gather(broker, gathering).await;

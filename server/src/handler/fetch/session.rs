@@ -82,9 +82,7 @@ impl Sessions {
             last_used: Cell::new(broker.io().now()),
         });
         self.by_number.borrow_mut().insert(number, Rc::clone(&session));
-        let (mut response, slices) = self.fetch(broker, asking, (number, &session, true)).await;
-        response.session_id = number;
-        (response, slices)
+        self.fetch(broker, asking, (number, &session, true)).await
     }
 
     /// Answers the next fetch of a session.
@@ -102,6 +100,12 @@ impl Sessions {
         if session.epoch.get() != request.session_epoch {
             return Continued::WrongEpoch;
         }
+        let right = asking.right.take();
+        if right.is_some() && session.partitions.try_lock().is_none() {
+            // Another fetch of the session waits for data: nobody waits for that with a right to work.
+            return Continued::WrongEpoch;
+        }
+        asking.right.set(right);
         session.epoch.set(if request.session_epoch == i32::MAX { 1 } else { request.session_epoch + 1 });
         let is_empty = {
             let given_up = GivenUp { sessions: self, broker, number, done: false };
@@ -115,8 +119,7 @@ impl Sessions {
             self.end(broker, number);
             return Continued::Answer(FetchResponse::default(), Vec::new());
         }
-        let (mut response, slices) = self.fetch(broker, asking, (number, &session, false)).await;
-        response.session_id = number;
+        let (response, slices) = self.fetch(broker, asking, (number, &session, false)).await;
         Continued::Answer(response, slices)
     }
 
@@ -128,10 +131,14 @@ impl Sessions {
     ) -> (FetchResponse, Vec<Vec<Slice>>) {
         let given_up = GivenUp { sessions: self, broker, number, done: false };
         let mut partitions = session.partitions.lock().await;
-        let answer = partitions.fetch(broker, asking, (Some(number), full)).await;
+        let (mut response, slices) = partitions.fetch(broker, asking, (Some(number), full)).await;
         session.last_used.set(broker.io().now());
-        given_up.done();
-        answer
+        // Else it ends, and the answer says so by having no number.
+        if partitions.are_worth_keeping() {
+            response.session_id = number;
+            given_up.done();
+        }
+        (response, slices)
     }
 
     /// A number for a new session, if there is room for one.

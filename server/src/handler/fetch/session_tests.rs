@@ -167,6 +167,30 @@ fn a_fetch_that_waits_for_a_topic_ends_when_the_topic_is_deleted() {
 }
 
 #[test]
+fn a_fetch_of_very_many_partitions_that_are_not_there_neither_waits_nor_makes_a_session() {
+    with_broker(async |kit| {
+        kit.create_topic("a", 1, &[]).await;
+        let before = kit.broker.io().now();
+        let names: Vec<String> = (0..1100).map(|number| format!("unknown-{number}")).collect();
+        let named = |count: usize| {
+            let unknown = names.iter().take(count).map(|name| (&name[..], 0));
+            unknown.chain([("a", 0)]).collect::<Vec<_>>()
+        };
+        let mut client = Client::new(&kit);
+        client.wait_max_ms = 1_000_000;
+        let answer = client.fetch(1000, &named(1100), &[]).await;
+        assert_eq!((answer.responses.len(), answer.session_id), (1101, 0));
+        assert!(kit.broker.io().now() < before + Duration::from_secs(1000));
+        // The same one after the other ends the session that there was.
+        client = Client::new(&kit);
+        assert!(client.fetch(1000, &named(900), &[]).await.session_id > 0);
+        let more: Vec<_> = names.iter().skip(900).map(|name| (&name[..], 0)).collect();
+        assert_eq!(client.fetch(1000, &more, &[]).await.session_id, 0);
+        assert_eq!(format!("{:?}", kit.broker.sessions()), "Sessions { count: 0 }");
+    });
+}
+
+#[test]
 fn a_fetch_that_waits_for_more_of_a_partition_ends_when_it_comes() {
     with_broker(async |kit| {
         kit.create_topic("a", 1, &[]).await;

@@ -147,6 +147,16 @@ impl Slots {
         self.by_partition.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_partition.len()
+    }
+
+    /// Places that became free.
+    pub(super) fn vacant(&self) -> usize {
+        self.entries.free.len()
+    }
+
     /// Makes room for so many.
     pub(super) fn reserve(&mut self, count: usize) {
         self.entries.all.reserve_exact(count);

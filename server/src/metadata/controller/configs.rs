@@ -7,7 +7,7 @@ use super::super::image::{ConfigMap, ConfigResource, MetadataImage};
 use super::super::request::{AlterConfigSpec, Answers, ConfigOp};
 use super::{Outcome, refuse};
 use ringmain_protocol::metadata::{ConfigRecord, MetadataRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Says what is wrong with a resource's settings as a whole.
@@ -26,12 +26,12 @@ pub fn alter(
 ) -> Outcome<Answers<()>> {
     let mut records = Vec::new();
     let mut answer: Answers<()> = Vec::with_capacity(specs.len());
-    for (at, spec) in specs.iter().enumerate() {
-        let is_repeated = specs.iter().take(at).any(|other| other.resource == spec.resource);
-        answer.push(if is_repeated {
-            refuse(ErrorCode::InvalidRequest, "the resource is named twice in this request")
-        } else {
+    let mut named = BTreeSet::new();
+    for spec in specs {
+        answer.push(if named.insert(&spec.resource) {
             alter_one(image, spec, check).map(|made| records.extend(made))
+        } else {
+            refuse(ErrorCode::InvalidRequest, "the resource is named twice in this request")
         });
     }
     Outcome { records, answer }

@@ -8,18 +8,19 @@ use super::placement::Placer;
 use super::topics::check_assignment;
 use super::{Outcome, PARTITIONS_PER_REQUEST_MAX, refuse, too_many_partitions};
 use ringmain_protocol::metadata::MetadataRecord;
+use std::collections::BTreeSet;
 
 /// Gives topics more partitions.
 pub fn create(image: &MetadataImage, specs: &[CreatePartitionsSpec]) -> Outcome<Answers<()>> {
     let mut records = Vec::new();
     let mut answer: Answers<()> = Vec::with_capacity(specs.len());
-    for (at, spec) in specs.iter().enumerate() {
-        let is_repeated = specs.iter().take(at).any(|other| other.name == spec.name);
-        answer.push(if is_repeated {
-            refuse(ErrorCode::InvalidRequest, "the topic is named twice in this request")
-        } else {
+    let mut named = BTreeSet::new();
+    for spec in specs {
+        answer.push(if named.insert(&spec.name) {
             create_one(image, spec, PARTITIONS_PER_REQUEST_MAX.saturating_sub(records.len()))
                 .map(|made| records.extend(made))
+        } else {
+            refuse(ErrorCode::InvalidRequest, "the topic is named twice in this request")
         });
     }
     Outcome { records, answer }
