@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use ringmain_tests::client::{Client, FETCH};
+use ringmain_tests::client::{Client, FETCH, PRODUCE};
 use ringmain_tests::neighbourhood::Neighbourhood;
 use ringmain_tests::wire::{Reader, Writer};
 
@@ -49,6 +49,28 @@ fn a_request_without_records_may_not_be_as_large_as_one_with() {
     client.stream().write_all(&Client::frame(0, 3, 1, &body)).unwrap();
     let answer = client.receive().unwrap();
     assert!(Client::produce_answer(&answer[4..]).iter().all(|(_, produced)| produced.error_code == 0));
+    place.end();
+}
+
+#[test]
+fn a_produce_may_not_name_more_partitions_than_it_has_batches_for() {
+    let mut place = Neighbourhood::new();
+    place.grow_at_most(64 * MIB);
+    // Partitions that are not there, with so many bytes each.
+    let produce = |partitions: i32, bytes: usize| {
+        let body = Writer::default().i16(-1).i16(-1).i32(1000).i32(1).string("target").i32(partitions);
+        let records = vec![0; bytes];
+        (0..partitions).fold(body, |body, at| body.i32(100 + at).bytes(&records)).0
+    };
+    for (partitions, bytes) in [(10_000, 0), (50_000, 100)] {
+        let frame = Client::frame(PRODUCE, 3, 1, &produce(partitions, bytes));
+        place.refuses(&format!("{partitions} partitions"), &frame, "too much memory");
+    }
+    for (partitions, bytes) in [(300, 0), (40_000, 20)] {
+        let answer = place.connect().request(PRODUCE, 3, &produce(partitions, bytes)).unwrap();
+        let answers = Client::produce_answer(&answer);
+        assert_eq!(i32::try_from(answers.len()).unwrap(), partitions);
+    }
     place.end();
 }
 

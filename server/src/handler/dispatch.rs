@@ -28,6 +28,14 @@ use super::{list_partition_reassignments, update_features};
 /// The configuration key of the limit of requests without records.
 const KEY: &str = "ringmain.recordless.request.max.bytes";
 
+/// Memory that the arrays of a Produce may take for a byte of it: a partition with a batch has fewer bytes in memory than
+/// on the wire. What has none is refused, one by one and at a stretch, and waits for those that are stored.
+const PRODUCE_BUDGET_PER_BYTE: usize = 2;
+/// And whatever the number of bytes.
+const PRODUCE_BUDGET_BASE_BYTES: usize = 16 << 10;
+/// And at most: some forty thousand partitions.
+const PRODUCE_BUDGET_BYTES_MAX: usize = 2 << 20;
+
 /// First version of the request header that ends in tagged fields.
 const FLEXIBLE_HEADER: i16 = 2;
 
@@ -179,7 +187,13 @@ async fn answer<R: wire::Request>(
 
 /// Reads what follows the client id, and leaves the frame to what was read.
 fn read<R: wire::Request>(key: ApiKey, request: &mut Request) -> Result<R, wire::DecodeError> {
-    let mut reader = Reader::new(std::mem::take(&mut request.rest));
+    let rest = std::mem::take(&mut request.rest);
+    let mut reader = if key == ApiKey::Produce {
+        let budget_bytes = PRODUCE_BUDGET_BASE_BYTES + PRODUCE_BUDGET_PER_BYTE * rest.len();
+        Reader::with_budget(rest, budget_bytes.min(PRODUCE_BUDGET_BYTES_MAX))
+    } else {
+        Reader::new(rest)
+    };
     if key.request_header_version(request.version) >= FLEXIBLE_HEADER {
         reader.skip_tags("RequestHeader")?;
     }

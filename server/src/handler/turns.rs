@@ -1,5 +1,6 @@
 //! A request that names very many things is worked on in turns, so that the shard's other connections are answered
-//! in between. Handlers count what they have done; Produce does not, since what it appends is queued in one go.
+//! in between. Handlers count what they have done; Produce does not, since what it appends is queued in
+//! one go: what it may name is bounded instead.
 
 use std::future::poll_fn;
 use std::task::Poll;
