@@ -253,7 +253,7 @@ pub const KEYS: &[Key] = &[
     .dynamic(),
     Key::new("compression.gzip.level", Kind::IntExcept(-1, 9, 0), Some("-1"), "Level of gzip if compression.type is gzip.")
         .dynamic(),
-    Key::new("compression.lz4.level", Kind::Int(1, 17), Some("9"), "Level of lz4 if compression.type is lz4.")
+    Key::new("compression.lz4.level", Kind::Int(1, 17), Some("9"), "Without effect: lz4 has one level here.")
         .dynamic(),
     Key::new("compression.zstd.level", Kind::Int(-131_072, 22), Some("3"), "Level of zstd if compression.type is zstd.")
         .dynamic(),

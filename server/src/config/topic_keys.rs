@@ -31,7 +31,7 @@ pub const KEYS: &[Key] = &[
         "compression.lz4.level",
         Kind::Int(1, 17),
         Some("9"),
-        "Level of lz4 if compression.type is lz4.",
+        "Without effect: lz4 has one level here.",
     )
     .dynamic()
     .synonym("compression.lz4.level"),

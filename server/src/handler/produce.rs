@@ -30,7 +30,7 @@ use ringmain_protocol::messages::produce_response::{
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
 use ringmain_storage::record::batch;
-use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::compression::Compression;
 use ringmain_storage::record::recompress::recompress;
 use ringmain_storage::record::validate::{BatchError, ProduceLimits, VerifiedBatch, validate_produced};
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
@@ -251,7 +251,7 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
     if summary.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    let batch = to_store((batch, fills_frame), &summary, settings.codec, &limits)
+    let batch = to_store((batch, fills_frame), &summary, settings.compression(), &limits)
         .map_err(|error| refused_batch(&partition, &error))?;
     let appended = partition.log().append(batch, partition.leader_epoch(), now).map_err(|error| {
         let log_start_offset = partition.log().offsets().log_start_offset.0;
@@ -274,11 +274,11 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
 fn to_store(
     (batch, fills_frame): (Bytes, bool),
     summary: &VerifiedBatch,
-    codec: Option<Codec>,
+    compression: Option<Compression>,
     limits: &ProduceLimits,
 ) -> Result<BytesMut, BatchError> {
-    if let Some(codec) = codec
-        && let Some(recompressed) = recompress(&batch, codec, limits)?
+    if let Some(compression) = compression
+        && let Some(recompressed) = recompress(&batch, compression, limits)?
     {
         let (bytes, bytes_max) = (recompressed.len(), limits.batch_bytes_max);
         if bytes > bytes_max {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringmain_storage::config::{LogConfig, TimestampType};
-use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::compression::{Codec, Compression};
 
 use crate::config::layers::Layers;
 use crate::config::topic_keys;
@@ -19,6 +19,10 @@ pub struct TopicSettings {
     pub compacted: bool,
     /// `compression.type`: the codec batches are stored in; `None` is the producer's.
     pub codec: Option<Codec>,
+    /// `compression.gzip.level`; `None` is gzip's default.
+    pub gzip_level: Option<i32>,
+    /// `compression.zstd.level`.
+    pub zstd_level: i32,
     /// `message.timestamp.before.max.ms`: how far behind the broker's clock a producer's may be.
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead.
@@ -32,6 +36,8 @@ impl Default for TopicSettings {
             log: LogConfig::default(),
             compacted: false,
             codec: None,
+            gzip_level: None,
+            zstd_level: 3,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
         }
@@ -53,6 +59,16 @@ impl TopicSettings {
             settings.log.producer_id_expiration_ms = expiration;
         }
         settings
+    }
+
+    /// What batches are stored in; `None` is whatever the producer chose.
+    pub fn compression(&self) -> Option<Compression> {
+        let level = match self.codec? {
+            Codec::Gzip => self.gzip_level,
+            Codec::Zstd => Some(self.zstd_level),
+            Codec::None | Codec::Snappy | Codec::Lz4 => None,
+        };
+        self.codec.map(|codec| Compression { codec, level })
     }
 
     /// These settings with what is set on a topic laid over them. Values were checked when they were set; one
@@ -94,6 +110,10 @@ impl TopicSettings {
                     name => Some(Codec::from_name(name)?),
                 };
             }
+            "compression.gzip.level" => {
+                self.gzip_level = Some(value.parse().ok()?).filter(|level| *level > 0)
+            }
+            "compression.zstd.level" => self.zstd_level = value.parse().ok()?,
             "cleanup.policy" => {
                 let has = |policy| value.split(',').any(|part| part.trim() == policy);
                 self.compacted = has("compact");
@@ -124,8 +144,11 @@ mod tests {
             ("min.insync.replicas", "1"),
         ]);
         assert!(settings.compacted && settings.log.cleanup_delete);
-        assert_eq!(settings.codec, Some(Codec::Zstd));
-        assert_eq!(settings.codec, Some(Codec::Zstd));
+        assert_eq!(settings.compression(), Some(Compression { codec: Codec::Zstd, level: Some(3) }));
+        let gzip =
+            |level| set(&[("compression.type", "gzip"), ("compression.gzip.level", level)]).compression();
+        assert_eq!(gzip("9"), Some(Compression { codec: Codec::Gzip, level: Some(9) }));
+        assert_eq!(gzip("-1"), Some(Codec::Gzip.into()));
         assert_eq!(set(&[("compression.type", "uncompressed")]).codec, Some(Codec::None));
         assert_eq!(set(&[("compression.type", "producer")]).codec, None);
         assert_eq!(settings.log.max_message_bytes, 77);

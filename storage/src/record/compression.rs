@@ -131,13 +131,31 @@ pub fn decompress(codec: Codec, input: &[u8], size_max: usize) -> Result<Cow<'_,
     }
 }
 
-/// Compresses the records of a batch at the codec's default level.
-pub fn compress(codec: Codec, input: &[u8]) -> Result<Cow<'_, [u8]>, CompressionError> {
+/// What records are compressed with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Compression {
+    /// The codec.
+    pub codec: Codec,
+    /// How hard gzip (1 to 9) and zstd (-131072 to 22) try; `None` is the codec's default. The others have one level.
+    pub level: Option<i32>,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        Self { codec, level: None }
+    }
+}
+
+/// Compresses the records of a batch.
+pub fn compress(with: impl Into<Compression>, input: &[u8]) -> Result<Cow<'_, [u8]>, CompressionError> {
+    let Compression { codec, level } = with.into();
     let failed = |source| CompressionError::Encoder { codec, source };
     match codec {
         Codec::None => Ok(Cow::Borrowed(input)),
         Codec::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok()).map(|level| level.min(9));
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(input).map_err(failed)?;
             encoder.finish().map(Cow::Owned).map_err(failed)
         }
@@ -152,7 +170,8 @@ pub fn compress(codec: Codec, input: &[u8]) -> Result<Cow<'_, [u8]>, Compression
             encoder.finish().map(Cow::Owned).map_err(|error| failed(error.into()))
         }
         Codec::Zstd => {
-            zstd::stream::encode_all(input, zstd::DEFAULT_COMPRESSION_LEVEL).map(Cow::Owned).map_err(failed)
+            let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+            zstd::stream::encode_all(input, level).map(Cow::Owned).map_err(failed)
         }
     }
 }

@@ -4,7 +4,7 @@ use ringmain_storage::record::batch::{
     BatchHeader, TimestampType, seal, set_log_append_time, set_max_timestamp,
 };
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
-use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::compression::{Codec, Compression};
 use ringmain_storage::record::recompress::recompress;
 use ringmain_storage::record::record::BatchRecords;
 use ringmain_storage::record::validate::{
@@ -59,6 +59,19 @@ fn every_codec_becomes_every_other_and_nothing_else_changes() {
             assert_eq!(after, expected);
             assert_eq!(records(&recompressed), records(&batch));
         }
+    }
+}
+
+#[test]
+fn a_higher_level_makes_less_of_the_same_records() {
+    let batch = produced(Codec::None);
+    for (codec, levels) in [(Codec::Gzip, [1, 9]), (Codec::Zstd, [-50, 19])] {
+        let [low, high] = levels.map(|level| {
+            let to = Compression { codec, level: Some(level) };
+            recompress(&batch, to, &ProduceLimits::default()).unwrap().unwrap()
+        });
+        assert!(high.len() < low.len(), "{codec:?}: {} and {}", high.len(), low.len());
+        assert_eq!(records(&high), records(&low));
     }
 }
 
