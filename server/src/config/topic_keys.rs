@@ -27,14 +27,9 @@ pub const KEYS: &[Key] = &[
     )
     .dynamic()
     .synonym("compression.gzip.level"),
-    Key::new(
-        "compression.lz4.level",
-        Kind::Int(1, 17),
-        Some("9"),
-        "Without effect: lz4 has one level here.",
-    )
-    .dynamic()
-    .synonym("compression.lz4.level"),
+    Key::new("compression.lz4.level", Kind::Int(1, 17), Some("9"), "Without effect: lz4 has one level here.")
+        .dynamic()
+        .synonym("compression.lz4.level"),
     Key::new(
         "compression.type",
         Kind::Choice(COMPRESSION),

@@ -111,7 +111,7 @@ impl TopicSettings {
                 };
             }
             "compression.gzip.level" => {
-                self.gzip_level = Some(value.parse().ok()?).filter(|level| *level > 0)
+                self.gzip_level = Some(value.parse().ok()?).filter(|level| *level > 0);
             }
             "compression.zstd.level" => self.zstd_level = value.parse().ok()?,
             "cleanup.policy" => {
