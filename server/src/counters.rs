@@ -37,6 +37,8 @@ pub struct ShardCounters {
     pub connections: Counter,
     /// Partitions that the shard leads.
     pub partitions: Counter,
+    /// Partitions that the shard ought to lead and that cannot be used.
+    pub partitions_offline: Counter,
     /// Work of other shards that waits for this one.
     pub mailbox_depth: Counter,
     /// Bytes received and not yet handled.
@@ -61,6 +63,7 @@ impl Default for ShardCounters {
             connections_refused: Counter::default(),
             connections: Counter::default(),
             partitions: Counter::default(),
+            partitions_offline: Counter::default(),
             mailbox_depth: Counter::default(),
             unhandled_bytes: Counter::default(),
             unsent_bytes: Counter::default(),

@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use ringmain_storage::config::StoreConfig;
 use ringmain_storage::manager::RecoveryReport;
 use ringmain_storage::manager::stopping::StoppedLogs;
-use ringmain_storage::types::ShardSlot;
+use ringmain_storage::types::{ShardSlot, TopicId};
 
 use crate::control::ControllerClient;
 use crate::counters::ShardCounters;
@@ -58,6 +58,9 @@ impl Shards {
         let mut shards = Self { log_dirs: config.log_dirs.clone(), running: Vec::new() };
         let count = config.counters.len();
         let counts: Arc<[AtomicUsize]> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        let image = config.metadata.image();
+        let ids = image.topics().map(|topic| (topic.name.to_string(), topic.id));
+        let topic_ids = Arc::new(ids.collect());
         let ends = routers(count).into_iter().zip(routers(count)).zip(&config.counters);
         for (index, (((router, inbox), (net_router, net_inbox)), counters)) in ends.enumerate() {
             let (steps, received) = mpsc::unbounded();
@@ -73,7 +76,8 @@ impl Shards {
                 controller: config.controller.clone(),
                 counters: Arc::clone(counters),
             };
-            let config = ShardConfig { stores: stores(config, index), parts, steps: received };
+            let stores = stores(config, (index, &topic_ids));
+            let config = ShardConfig { stores, parts, steps: received };
             shards.running.push((steps, shard::start(cpu, config)?));
         }
         let surveys = shards.first(Step::Survey)?;
@@ -153,7 +157,10 @@ fn ended() -> String {
 }
 
 /// The stores of one shard: memory and descriptors are shared evenly.
-fn stores(config: &ShardsConfig, index: usize) -> Vec<StoreConfig> {
+fn stores(
+    config: &ShardsConfig,
+    (index, topic_ids): (usize, &Arc<BTreeMap<String, TopicId>>),
+) -> Vec<StoreConfig> {
     let slot = ShardSlot {
         index: u32::try_from(index).unwrap_or(u32::MAX),
         count: u32::try_from(config.counters.len()).unwrap_or(u32::MAX),
@@ -164,6 +171,8 @@ fn stores(config: &ShardsConfig, index: usize) -> Vec<StoreConfig> {
     let of = |log_dir: &PathBuf| StoreConfig {
         log_dir: log_dir.clone(),
         slot,
+        topic_ids: Some(Arc::clone(topic_ids)),
+        other_log_dirs: config.settings.log_dirs.iter().filter(|other| *other != log_dir).cloned().collect(),
         counters: config.counters.get(index).map(|shard| Arc::clone(&shard.store)).unwrap_or_default(),
         tail_cache_bytes: config.store.tail_cache_bytes / share,
         open_segments_max: open_segments / share,

@@ -123,6 +123,7 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Set
         batch_bytes_max: config.store.batch_bytes_max(),
         log_dirs: config.log_dirs.clone(),
         offline_log_dirs: Vec::new(),
+        has_offline_partitions: Arc::default(),
         set_at_start: config.set_at_start.clone(),
         log,
     }

@@ -1,13 +1,15 @@
 //! What the engine lets its caller choose, for the whole store and for one log.
 //! Names and defaults of [`LogConfig`] are Kafka's; parsing of configuration files lives elsewhere.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::SharedCounters;
 use crate::journal::frame;
 pub use crate::record::batch::TimestampType;
-use crate::types::ShardSlot;
+use crate::types::{ShardSlot, TopicId};
 
 /// Limits and places of one store: one shard on one log directory.
 #[derive(Clone, Debug)]
@@ -40,6 +42,12 @@ pub struct StoreConfig {
     pub index_bytes_max: usize,
     /// How often every log is looked at for segments that retention allows to remove.
     pub retention_check_interval: Duration,
+    /// The topics there are, by name, if somebody knows: whose a folder is that does not say it itself, and whether one
+    /// is what it says.
+    pub topic_ids: Option<Arc<BTreeMap<String, TopicId>>>,
+    /// The other log directories of the process: a folder that does not say whose it is counts only if none of them has one
+    /// of its name.
+    pub other_log_dirs: Vec<PathBuf>,
     /// Where the store counts. The stores of one shard share them, those of another shard must not.
     pub counters: SharedCounters,
     /// How long the journal is idle before an empty frame vouches for the last group.
@@ -63,6 +71,8 @@ impl StoreConfig {
             open_segments_max: 256,
             index_bytes_max: 64 << 20,
             retention_check_interval: Duration::from_mins(5),
+            topic_ids: None,
+            other_log_dirs: Vec::new(),
             counters: SharedCounters::default(),
             vouch_after: Duration::from_millis(100),
         }

@@ -58,6 +58,12 @@ pub enum StoreError {
     /// The store is offline.
     #[error(transparent)]
     Failed(#[from] StorageFailed),
+    /// The log is there and cannot be used.
+    #[error("{reason}")]
+    Offline {
+        /// What is wrong, and what to do about it.
+        reason: Arc<str>,
+    },
     /// There is no such log.
     #[error("no log for {0:?}")]
     UnknownLog(PartitionKey),

@@ -1,6 +1,8 @@
 //! The logs of one shard in one log directory: making and deleting them. Opening them stands in [`opening`],
 //! the clean stop in [`stopping`]; what runs in the background in [`crate::background`].
 
+mod folders;
+pub mod offline;
 pub mod opening;
 pub mod stopping;
 
@@ -15,7 +17,7 @@ use futures::lock::Mutex;
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::LogConfig;
 use crate::error::{StorageFailed, StoreError};
-use crate::io::{Io, IoError};
+use crate::io::Io;
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::replay::ReplayFrom;
 use crate::log::Log;
@@ -36,6 +38,8 @@ pub(crate) const LOGS_AT_A_TIME: usize = 8;
 pub struct LogManager<I: Io> {
     pub(crate) shared: Rc<Shared<I>>,
     pub(crate) logs: RefCell<BTreeMap<PartitionKey, Rc<Log<I>>>>,
+    /// Logs that cannot be used.
+    offline: RefCell<BTreeMap<PartitionKey, offline::OfflineLog>>,
     /// One log is made or deleted at a time: both touch the log directory's entries.
     changing: Mutex<()>,
     /// Held by whoever writes the journal's checkpoint.
@@ -68,7 +72,8 @@ impl<I: Io> LogManager<I> {
         Ok(())
     }
 
-    /// Makes the log, durable on return; an existing one is returned, with the new settings.
+    /// Makes the log, durable on return; an existing one is returned, with the new settings. Where files stand already
+    /// none is made: it is offline from then on.
     pub async fn create_log(
         &self,
         key: PartitionKey,
@@ -85,15 +90,13 @@ impl<I: Io> LogManager<I> {
         if shared.stopping.get() {
             return Err(StoreError::Closed);
         }
-        let directory = shared.config.log_dir.join(folder::name(topic, key.partition));
-        let metadata = directory.join(folder::METADATA_FILE);
-        if let Ok(text) = shared.io.read_file(&metadata, 4096).await
-            && folder::read_metadata(&text) != Some(key.topic_id)
-        {
-            let source = std::io::Error::other("the folder belongs to another topic id");
-            return Err(IoError { operation: "create log", path: directory, source }.into());
+        self.check_online(key)?;
+        if let Some(reason) = folders::obstacle(&shared.io, &shared.config, (topic, key)).await {
+            return Err(self.take_offline(key, &reason));
         }
+        let directory = shared.config.log_dir.join(folder::name(topic, key.partition));
         shared.io.create_directory(&directory).await?;
+        let metadata = directory.join(folder::METADATA_FILE);
         shared.io.replace_file(&metadata, folder::write_metadata(key.topic_id).into_bytes()).await?;
         let incarnation = (self.incarnations.get() + 1).max(shared.journal.epoch() << 20);
         self.incarnations.set(incarnation);
@@ -141,6 +144,10 @@ impl<I: Io> LogManager<I> {
     /// Removes a log; durable on return. Reads and appends of holders fail from the call on.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
         let _one = self.changing.lock().await;
+        if self.offline.borrow_mut().remove(&key).is_some() {
+            // Its files may be all there is of records: they stay.
+            return Ok(());
+        }
         // Until the new name is durable no journal file may be given back without this log's bytes.
         let checkpoint = self.checkpointing.lock().await;
         let log = self.logs.borrow_mut().remove(&key).ok_or(StoreError::UnknownLog(key))?;

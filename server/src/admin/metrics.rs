@@ -66,6 +66,12 @@ const SINGLES: &[Single] = &[
         &shard.mailbox_depth
     }),
     single("ringmain_partitions", "gauge", "Partitions led.", |shard| &shard.partitions),
+    single(
+        "ringmain_partitions_offline",
+        "gauge",
+        "Partitions that cannot be used: the log of the broker's start says why.",
+        |shard| &shard.partitions_offline,
+    ),
     single("ringmain_unhandled_bytes", "gauge", "Bytes received and not yet handled.", |shard| {
         &shard.unhandled_bytes
     }),

@@ -63,7 +63,7 @@ struct Asking {
     version: i16,
     node_id: i32,
     is_follower: bool,
-    has_offline_log_dirs: bool,
+    has_offline: bool,
     limits: FetchLimits,
     wait_max: Duration,
     /// The right to work on it, if it needs one, until it waits.
@@ -80,7 +80,7 @@ impl Asking {
             version: context.version,
             node_id: broker.settings().node_id,
             is_follower: replica_id >= 0,
-            has_offline_log_dirs: broker.has_offline_log_dirs(),
+            has_offline: broker.has_offline(),
             limits: FetchLimits {
                 bytes_max,
                 bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),

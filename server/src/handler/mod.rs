@@ -42,11 +42,12 @@ mod update_features;
 mod workload;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_storage::error::StoreError;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub log_dirs: Vec<PathBuf>,
     /// Those of them that could not be used when the broker was started.
     pub offline_log_dirs: Vec<PathBuf>,
+    /// Set for good once a shard found a partition that cannot be used.
+    pub has_offline_partitions: Arc<AtomicBool>,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.
     pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
@@ -136,6 +139,8 @@ pub struct BrokerParts<I: Io> {
 pub struct Broker<I: Io> {
     parts: BrokerParts<I>,
     partitions: Partitions<I>,
+    /// Those that ought to be here and cannot be used.
+    offline: RefCell<BTreeSet<PartitionKey>>,
     purgatory: Purgatory,
     producer_ids: ProducerIds,
     live: LiveSettings,
@@ -153,6 +158,7 @@ impl<I: Io> Broker<I> {
             live,
             parts,
             partitions: Partitions::default(),
+            offline: RefCell::default(),
             purgatory: Purgatory::default(),
             producer_ids: ProducerIds::default(),
             sessions: fetch::Sessions::default(),
@@ -163,15 +169,15 @@ impl<I: Io> Broker<I> {
     /// Opens every partition that the metadata say this broker holds on this shard, and makes the logs that are
     /// missing. Call it once, before the first request. Logs the metadata do not know stay where they are, unused.
     pub async fn open_partitions(&self) -> Result<usize, StoreError> {
-        let (image, mut offline) = (self.image(), 0);
+        let image = self.image();
         for topic in image.topics() {
             for index in (0_i32..).take(topic.partitions.len()) {
-                offline +=
-                    usize::from(self.open_partition(&image, topic, PartitionIndex(index), false).await?);
+                self.open_partition(&image, topic, PartitionIndex(index), false).await?;
             }
         }
+        let offline = self.offline.borrow().len();
         if offline > 0 {
-            tracing::error!("{offline} partitions are offline: no log directory that can be used has them");
+            tracing::error!("{offline} partitions are offline");
         }
         Ok(self.partitions.len())
     }
@@ -207,6 +213,7 @@ impl<I: Io> Broker<I> {
         let has_new_defaults = is_own && self.live.refresh(&self.layers(&image));
         for key in deleted.into_iter().filter(|key| self.owner(*key) == self.router().me()) {
             self.partitions.remove(key);
+            self.set_offline(key, false);
             match self.parts.stores.delete_log(key).await {
                 Ok(()) | Err(StoreError::UnknownLog(_)) => {}
                 Err(error) => result = Err(error),
@@ -260,43 +267,65 @@ impl<I: Io> Broker<I> {
     }
 
     /// Opens a partition if this shard leads it, and makes its log if nobody has it. Only of a new one can that be said
-    /// while a log directory is offline: any other may stand there, and is offline with it. True says so.
+    /// while a log directory is offline: any other may stand there, and is offline with it.
     async fn open_partition(
         &self,
         image: &MetadataImage,
         topic: &TopicImage,
         index: PartitionIndex,
         is_new: bool,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let Some(described) = usize::try_from(index.0).ok().and_then(|at| topic.partitions.get(at)) else {
-            return Ok(false);
+            return Ok(());
         };
         let key = PartitionKey { topic_id: topic.id, partition: index };
         if self.owner(key) != self.router().me() {
-            return Ok(false);
+            return Ok(());
         }
         if described.leader != self.parts.settings.node_id {
             self.partitions.remove(key);
-            return Ok(false);
+            return Ok(());
         }
         let leader_epoch = LeaderEpoch(described.leader_epoch);
         if let Some(partition) = self.partitions.get(key) {
             partition.set_leader_epoch(leader_epoch);
-            return Ok(false);
+            return Ok(());
         }
-        if !is_new && self.has_offline_log_dirs() && !self.parts.stores.has_log(key) {
-            return Ok(true);
+        let is_elsewhere = !is_new && !self.settings().offline_log_dirs.is_empty();
+        if is_elsewhere && !self.parts.stores.has_log(key) {
+            self.set_offline(key, true);
+            return Ok(());
         }
         let settings = Rc::new(self.live.of_topic(image, &topic.name));
-        let log = self.parts.stores.create_log(key, &topic.name, settings.log.clone()).await?;
+        let log = match self.parts.stores.create_log(key, &topic.name, settings.log.clone()).await {
+            Ok(log) => log,
+            Err(StoreError::Offline { reason }) => {
+                tracing::error!("{}-{index} is offline: {reason}", topic.name);
+                self.set_offline(key, true);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         log.set_config(settings.log.clone());
         self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
-        Ok(false)
+        Ok(())
     }
 
-    /// Whether a log directory could not be used when the broker was started.
-    fn has_offline_log_dirs(&self) -> bool {
-        !self.settings().offline_log_dirs.is_empty()
+    /// Notes that a partition ought to be here and cannot be used, or that it is gone.
+    fn set_offline(&self, key: PartitionKey, is_offline: bool) {
+        let mut offline = self.offline.borrow_mut();
+        if is_offline {
+            offline.insert(key);
+            self.settings().has_offline_partitions.store(true, Relaxed);
+        } else {
+            offline.remove(&key);
+        }
+        self.counters().partitions_offline.set_len(offline.len());
+    }
+
+    /// Whether a partition may be missing because it cannot be used.
+    fn has_offline(&self) -> bool {
+        self.settings().has_offline_partitions.load(Relaxed)
     }
 
     /// Why a partition is not here, of which the metadata know: another broker leads it, or nobody can.
@@ -305,7 +334,7 @@ impl<I: Io> Broker<I> {
         let topic = image.topic_by_id(key.topic_id);
         let described = usize::try_from(key.partition.0).ok().and_then(|at| topic?.partitions.get(at));
         let is_own = described.is_some_and(|described| described.leader == self.settings().node_id);
-        if is_own && self.has_offline_log_dirs() {
+        if is_own && self.has_offline() {
             ErrorCode::KafkaStorageError
         } else {
             ErrorCode::NotLeaderOrFollower

@@ -75,6 +75,7 @@ impl Kit {
             batch_bytes_max: store.batch_bytes_max(),
             log_dirs: vec![PathBuf::from("/data")],
             offline_log_dirs: Vec::new(),
+            has_offline_partitions: std::sync::Arc::default(),
             set_at_start: BTreeMap::new(),
             log: LogFilter::of_no_log("info"),
         };

@@ -8,6 +8,7 @@ use ringmain_storage::error::StoreError;
 use ringmain_storage::io::Io;
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
+use ringmain_storage::manager::offline::OfflineLog;
 use ringmain_storage::manager::stopping::StoppedLogs;
 use ringmain_storage::types::PartitionKey;
 
@@ -35,6 +36,9 @@ impl<I: Io> Stores<I> {
             log.set_config(config);
             return Ok(log);
         }
+        if let Some((_, log)) = self.offline_logs().find(|(offline, _)| *offline == key) {
+            return Err(StoreError::Offline { reason: log.reason });
+        }
         let online = self.managers.iter().filter(|manager| manager.failure().is_none());
         let emptiest = online.min_by_key(|manager| manager.log_count()).unwrap_or(&self.managers[0]);
         emptiest.create_log(key, topic, config).await
@@ -45,9 +49,13 @@ impl<I: Io> Stores<I> {
         self.managers.iter().any(|manager| manager.log(key).is_some())
     }
 
+    fn offline_logs(&self) -> impl Iterator<Item = (PartitionKey, OfflineLog)> {
+        self.managers.iter().flat_map(|manager| manager.offline_logs())
+    }
+
     /// Removes the log, wherever it stands; durable on return.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
-        let holder = self.managers.iter().find(|manager| manager.log(key).is_some());
+        let holder = self.managers.iter().find(|manager| manager.has(key));
         holder.ok_or(StoreError::UnknownLog(key))?.delete_log(key).await
     }
 

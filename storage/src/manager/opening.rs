@@ -13,6 +13,7 @@ use bytes::Bytes;
 use event_listener::Event;
 use futures::lock::Mutex;
 
+use super::folders::{Owner, owner_of};
 use super::{CLEAN_SHUTDOWN_FILE, LOG_START_FILE, LogManager};
 use crate::background;
 use crate::cache::TailCache;
@@ -33,8 +34,6 @@ use crate::shared::Shared;
 use crate::space::Space;
 use crate::types::{Offset, PartitionKey};
 
-/// The controller's log has no journal and is not ours.
-const METADATA_FOLDER: &str = "__cluster_metadata-0";
 /// Text checkpoints are refused above this: a million partitions with long names.
 const TEXT_BYTES_MAX: usize = 256 << 20;
 
@@ -115,6 +114,7 @@ impl<I: Io> LogManager<I> {
         let manager = Rc::new(Self {
             shared,
             logs: RefCell::default(),
+            offline: RefCell::default(),
             changing: Mutex::new(()),
             checkpointing: Mutex::new(()),
             incarnations: Cell::new(0),
@@ -150,25 +150,22 @@ impl<I: Io> LogManager<I> {
         let mut counts = Counts::default();
         let mut gone = BTreeSet::new();
         for name in names {
-            let Some((topic, partition)) = folder::parse_name(name) else { continue };
-            if name == METADATA_FOLDER {
-                continue;
-            }
             let directory = log_dir.join(name);
-            let metadata = io.read_file(&directory.join(folder::METADATA_FILE), 4096).await;
-            let Some(topic_id) = metadata.ok().as_deref().and_then(folder::read_metadata) else {
-                tracing::warn!(
-                    "{} has no readable partition.metadata and is left alone",
-                    directory.display()
-                );
-                continue;
+            let (key, is_adopted) = match owner_of(io, &self.shared.config, name).await {
+                Owner::Log { key, is_adopted } => (key, is_adopted),
+                Owner::Deleted(key) => {
+                    gone.insert(key);
+                    continue;
+                }
+                Owner::Doubtful(key, reason) => {
+                    if self.shared.config.slot.owns(key) {
+                        self.take_offline(key, &reason);
+                    }
+                    continue;
+                }
+                Owner::Nobody => continue,
             };
-            let key = PartitionKey { topic_id, partition };
             if !self.shared.config.slot.owns(key) {
-                continue;
-            }
-            if name.ends_with(folder::DELETED_SUFFIX) {
-                gone.insert(key);
                 continue;
             }
             let life = lives.remove(&key).unwrap_or_default();
@@ -187,8 +184,8 @@ impl<I: Io> LogManager<I> {
             let start = starts.get(name).filter(|_| known_incarnation.is_none());
             let known = Known {
                 key,
-                topic: topic.to_owned(),
-                directory,
+                topic: folder::parse_name(name).map_or("", |(topic, _)| topic).to_owned(),
+                directory: directory.clone(),
                 incarnation,
                 checkpoint: checkpoint.as_ref(),
                 entries: life.entries,
@@ -200,6 +197,11 @@ impl<I: Io> LogManager<I> {
                 io.sync_directory(&known.directory).await?;
             }
             let log = Log::open(&self.shared, known, &mut counts).await?;
+            if is_adopted {
+                tracing::warn!("{} did not say whose it is: it is taken for {:?}", directory.display(), key.topic_id);
+                let metadata = folder::write_metadata(key.topic_id).into_bytes();
+                io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
+            }
             self.logs.borrow_mut().insert(key, log);
         }
         for (key, life) in lives {
@@ -222,7 +224,7 @@ impl<I: Io> LogManager<I> {
         self.write_checkpoint(false).await.map_err(|error| match error {
             StoreError::Io(error) => OpenError::Io(error),
             StoreError::Failed(error) => OpenError::Failed(error),
-            StoreError::UnknownLog(_) | StoreError::Closed => OpenError::Failed(closed()),
+            StoreError::Offline { .. } | StoreError::UnknownLog(_) | StoreError::Closed => OpenError::Failed(closed()),
         })
     }
 

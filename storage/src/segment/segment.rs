@@ -68,6 +68,8 @@ pub struct Segment<I: Io> {
     /// Up to where its blocks are allocated.
     pub(crate) allocated: Cell<u64>,
     entry_synced: Cell<bool>,
+    /// Whether its file is there. If it is not, a file of its name is somebody else's.
+    is_made: Cell<bool>,
     /// Bytes from a block's start to the end as they were at a start: journalled again before they are rewritten.
     pub head: RefCell<Option<(u64, Bytes)>>,
     /// Whether `head` was queued to the journal in this epoch.
@@ -134,6 +136,7 @@ impl<I: Io> Segment<I> {
             sealed: Cell::new(false),
             allocated: Cell::new(0),
             entry_synced: Cell::new(false),
+            is_made: Cell::new(false),
             head: RefCell::new(None),
             head_journalled: Cell::new(false),
             checked_from: Cell::new(0),
@@ -191,6 +194,7 @@ impl<I: Io> Segment<I> {
     /// Says that a file of `size` bytes exists, all of it synced: opened at a start.
     pub fn set_existing(&self, size: u64, sealed: bool) {
         self.entry_synced.set(true);
+        self.is_made.set(true);
         self.size.set(size);
         self.written.set(size);
         self.synced.set(size);
@@ -239,13 +243,13 @@ impl<I: Io> Segment<I> {
             return Ok(file.clone());
         }
         let path = self.path(".log");
-        let how = if self.sealed.get() { OpenHow::Read } else { OpenHow::ReadWrite };
-        let file = match self.io.open(&path, how).await {
-            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound && !self.entry_synced.get() => {
-                self.io.open(&path, OpenHow::Create).await?
-            }
-            other => other?,
+        let how = match (self.is_made.get(), self.sealed.get()) {
+            (false, _) => OpenHow::Create,
+            (true, false) => OpenHow::ReadWrite,
+            (true, true) => OpenHow::Read,
         };
+        let file = self.io.open(&path, how).await?;
+        self.is_made.set(true);
         *slot = Some(file.clone());
         drop(slot);
         self.hold();

@@ -55,7 +55,7 @@ impl Refusal {
     /// Why a partition is not on its shard.
     fn absent(asking: &Asking, described: &PartitionImage) -> Self {
         let is_own = described.leader == asking.node_id;
-        if is_own && asking.has_offline_log_dirs && asking.version > NO_STORAGE_ERROR_UNTIL {
+        if is_own && asking.has_offline && asking.version > NO_STORAGE_ERROR_UNTIL {
             Self { code: ErrorCode::KafkaStorageError, led_by: None }
         } else {
             Self::not_led(described)

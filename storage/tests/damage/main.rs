@@ -1,0 +1,5 @@
+//! Damage that a start finds: it costs no acknowledged record, and no partition but the one it is in.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod folders;
+mod kit;
