@@ -198,7 +198,11 @@ impl<I: Io> LogManager<I> {
             }
             let log = Log::open(&self.shared, known, &mut counts).await?;
             if is_adopted {
-                tracing::warn!("{} did not say whose it is: it is taken for {:?}", directory.display(), key.topic_id);
+                tracing::warn!(
+                    "{} did not say whose it is: it is taken for {:?}",
+                    directory.display(),
+                    key.topic_id
+                );
                 let metadata = folder::write_metadata(key.topic_id).into_bytes();
                 io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
             }
@@ -224,7 +228,9 @@ impl<I: Io> LogManager<I> {
         self.write_checkpoint(false).await.map_err(|error| match error {
             StoreError::Io(error) => OpenError::Io(error),
             StoreError::Failed(error) => OpenError::Failed(error),
-            StoreError::Offline { .. } | StoreError::UnknownLog(_) | StoreError::Closed => OpenError::Failed(closed()),
+            StoreError::Offline { .. } | StoreError::UnknownLog(_) | StoreError::Closed => {
+                OpenError::Failed(closed())
+            }
         })
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use ringmain_storage::config::{LogConfig, StoreConfig};
 use ringmain_storage::error::OpenError;
-use ringmain_storage::io::sim::{SimIo, SimWorld};
 use ringmain_storage::io::Io;
+use ringmain_storage::io::sim::{SimIo, SimWorld};
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::batch;
@@ -96,8 +96,7 @@ pub(crate) async fn served(log: &Rc<Log<SimIo>>, end: i64) -> Result<(), String>
     }
     let mut next = Offset(0);
     while next < offsets.log_end_offset {
-        let limits =
-            ReadLimits { end: offsets.log_end_offset, bytes_max: 64 << 10, at_least_one: true };
+        let limits = ReadLimits { end: offsets.log_end_offset, bytes_max: 64 << 10, at_least_one: true };
         let read = log.read(next, limits).await.map_err(|error| format!("t{number} at {next}: {error}"))?;
         let before = next;
         for slice in read.slices {
