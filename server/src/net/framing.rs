@@ -12,6 +12,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// A frame's memory is at most so many times what has arrived of it: four, so that a frame of 1 MiB, of which the
 /// first read brings a quarter, is not copied again while it grows.
 const GROWTH_MAX: usize = 4;
+/// And only twice while so little has arrived: many connections may stand there with that.
+const LITTLE_BYTES: usize = 64 << 10;
 /// A frame's memory may at once be as much as the last one had, if that was no more than this.
 const EXPECTED_BYTES_MAX: usize = 128 << 10;
 /// Missing bytes that are worth a read of their own.
@@ -124,7 +126,8 @@ impl Framing {
         let arrived = self.partial.len() + more;
         if self.partial.capacity() < arrived {
             let expected = (4 + self.last_bytes).min(EXPECTED_BYTES_MAX);
-            let grown = arrived.saturating_mul(GROWTH_MAX).max(expected).min(4 + length);
+            let growth = if arrived < LITTLE_BYTES { GROWTH_MAX / 2 } else { GROWTH_MAX };
+            let grown = arrived.saturating_mul(growth).max(expected).min(4 + length);
             self.partial.reserve(grown - self.partial.len());
         }
     }
