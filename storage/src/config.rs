@@ -97,6 +97,8 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// `segment.ms`: a segment whose first record is older is sealed at the next append.
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: the most that is taken off that, another part for each segment.
+    pub segment_jitter_ms: i64,
     /// `index.interval.bytes`: distance between entries of the sparse indexes.
     pub index_interval_bytes: u64,
     /// `retention.ms`; negative: without limit.
@@ -118,6 +120,7 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 604_800_000,
+            segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             retention_ms: 604_800_000,
             retention_bytes: -1,

@@ -265,6 +265,21 @@ pub const KEYS: &[Key] = &[
         .unit(Unit::Milliseconds)
         .dynamic(),
     Key::new(
+        "log.roll.jitter.hours",
+        Kind::Int(0, INT_MAX),
+        Some("0"),
+        "Random part taken off that age, so that segments do not close all at once.",
+    )
+    .unit(Unit::Hours),
+    Key::new(
+        "log.roll.jitter.ms",
+        Kind::Long(0, i64::MAX),
+        None,
+        "The same in milliseconds; wins over log.roll.jitter.hours.",
+    )
+    .unit(Unit::Milliseconds)
+    .dynamic(),
+    Key::new(
         "log.index.interval.bytes",
         Kind::Int(0, INT_MAX),
         Some("4096"),
@@ -272,7 +287,7 @@ pub const KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes)
     .dynamic(),
-    Key::new("log.index.size.max.bytes", Kind::Int(4, INT_MAX), Some("10485760"), "Largest size of an index. Not acted on yet.")
+    Key::new("log.index.size.max.bytes", Kind::Int(4, INT_MAX), Some("10485760"), "Without effect: an index is as large as its segment needs.")
         .unit(Unit::Bytes)
         .dynamic(),
     Key::new("log.retention.hours", Kind::Int(-1, INT_MAX), Some("168"), "Age at which a segment is deleted; -1 never.")
@@ -327,7 +342,7 @@ pub const KEYS: &[Key] = &[
         "log.segment.delete.delay.ms",
         Kind::Long(0, i64::MAX),
         Some("60000"),
-        "How long a deleted segment's file stays. Not acted on yet.",
+        "Without effect: a deleted segment's file goes at once.",
     )
     .unit(Unit::Milliseconds)
     .dynamic(),

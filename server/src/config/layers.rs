@@ -35,9 +35,10 @@ pub struct Layers<'a> {
 }
 
 /// A key that several keys stand for, in falling precedence, with what one unit of each is in units of the first.
-const TIMES: [&[(&str, i64)]; 2] = [
+const TIMES: [&[(&str, i64)]; 3] = [
     &[("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)],
     &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)],
+    &[("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", 3_600_000)],
 ];
 
 /// The keys that mean the same as `name`, itself among them, in falling precedence.

@@ -59,7 +59,7 @@ pub const KEYS: &[Key] = &[
         "file.delete.delay.ms",
         Kind::Long(0, i64::MAX),
         Some("60000"),
-        "How long a deleted segment's file stays. Not acted on yet.",
+        "Without effect: a deleted segment's file goes at once.",
     )
     .unit(Unit::Milliseconds)
     .dynamic()
@@ -251,7 +251,7 @@ pub const KEYS: &[Key] = &[
         "segment.index.bytes",
         Kind::Int(4, INT_MAX),
         Some("10485760"),
-        "Largest size of an index. Not acted on yet.",
+        "Without effect: an index is as large as its segment needs.",
     )
     .unit(Unit::Bytes)
     .dynamic()
@@ -260,10 +260,11 @@ pub const KEYS: &[Key] = &[
         "segment.jitter.ms",
         Kind::Long(0, i64::MAX),
         Some("0"),
-        "Random part taken off segment.ms, so that segments do not close all at once. Not built yet.",
+        "Random part taken off segment.ms, so that segments do not close all at once.",
     )
     .unit(Unit::Milliseconds)
-    .dynamic(),
+    .dynamic()
+    .synonym("log.roll.jitter.ms"),
     Key::new("segment.ms", Kind::Long(1, i64::MAX), Some("604800000"), "Age at which a segment is closed.")
         .unit(Unit::Milliseconds)
         .dynamic()

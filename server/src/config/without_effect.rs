@@ -18,7 +18,6 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ("the kernel sizes the buffers of sockets", &["socket.send.buffer.bytes", "socket.receive.buffer.bytes"]),
     ("connections are not slowed down, only counted", &["max.connection.creation.rate"]),
     ("nobody waits in a purgatory that has to be emptied", &["*.purgatory.purge.interval.requests"]),
-    ("segment.jitter.ms is not built yet", &["log.roll.jitter.hours", "log.roll.jitter.ms"]),
     (
         "this process is the only controller, and nothing is elected",
         &[

@@ -89,6 +89,7 @@ impl TopicSettings {
         let value = value.trim();
         match name {
             "segment.bytes" => self.log.segment_bytes = value.parse().ok()?,
+            "segment.jitter.ms" => self.log.segment_jitter_ms = value.parse().ok()?,
             "segment.ms" => self.log.segment_ms = value.parse().ok()?,
             "index.interval.bytes" => self.log.index_interval_bytes = value.parse().ok()?,
             "retention.ms" => self.log.retention_ms = value.parse().ok()?,

@@ -242,7 +242,7 @@ impl<I: Io> Log<I> {
             let span = header.last_offset().0.saturating_sub(active.base_offset.0);
             let roll = active.size.get() > 0
                 && (active.size.get() + bytes > config.segment_bytes
-                    || waited > config.segment_ms
+                    || waited > self.segment_ms(active.base_offset, config)
                     || span > i64::from(i32::MAX));
             if !roll {
                 return Rc::clone(active);
@@ -256,6 +256,20 @@ impl<I: Io> Log<I> {
         drop(state);
         self.make_due();
         segment
+    }
+
+    /// How old the segment may become. What is taken off comes from what names it, and not from chance: it stays the
+    /// same over a restart.
+    fn segment_ms(&self, base_offset: Offset, config: &LogConfig) -> i64 {
+        let jitter_ms = config.segment_jitter_ms.min(config.segment_ms);
+        if jitter_ms <= 0 {
+            return config.segment_ms;
+        }
+        let mut name = self.key.topic_id.0.to_vec();
+        name.extend(self.key.partition.0.to_be_bytes());
+        name.extend(base_offset.0.to_be_bytes());
+        let part = (i128::from(crc32c::crc32c(&name)) * i128::from(jitter_ms)) >> u32::BITS;
+        config.segment_ms - i64::try_from(part).unwrap_or(0)
     }
 
     /// A segment of this log that has nothing yet.

@@ -165,6 +165,38 @@ fn a_reopened_segment_is_indexed_as_if_it_had_never_been_closed() {
 }
 
 #[test]
+fn segments_close_early_by_another_part_of_the_jitter_each_and_never_late() {
+    let first_rolls = |segment_jitter_ms: i64| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_path_buf();
+        run(async move || {
+            let store = open(&path, 64 << 20).await;
+            let settings = LogConfig { segment_ms: 100, segment_jitter_ms, ..LogConfig::default() };
+            for partition in 0..4 {
+                // A record each millisecond.
+                let log = store.create_log(key(partition), "topic", settings.clone()).await.unwrap();
+                produce(&log, 0, 150, 20).await;
+            }
+            store.close().await.unwrap();
+        });
+        let second = |partition: i32| {
+            let entries = std::fs::read_dir(dir.path().join(format!("topic-{partition}"))).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let bases = names.filter_map(|name| name.strip_suffix(".log")?.parse::<i64>().ok());
+            bases.filter(|base| *base > 0).min().unwrap()
+        };
+        (0..4).map(second).collect::<Vec<_>>()
+    };
+    assert_eq!(first_rolls(0), [101; 4]);
+    for jitter in [60, i64::MAX] {
+        let rolls = first_rolls(jitter);
+        assert!(rolls.iter().all(|roll| (1..=101).contains(roll)), "{rolls:?}");
+        assert!(jitter != 60 || rolls.iter().all(|roll| *roll > 41), "{rolls:?}");
+        assert!(rolls.iter().any(|roll| *roll != rolls[0]), "{rolls:?}");
+    }
+}
+
+#[test]
 fn each_roll_leaves_a_snapshot_of_the_producers_and_retention_takes_it_with_its_segment() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_path_buf();
