@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,6 +19,9 @@ use crate::types::PartitionKey;
 
 /// Logs written at a time while appends go on: two writes in flight reach the disk's full speed.
 const WRITERS: usize = 3;
+
+/// Retention is looked at for the first time after this, as in Kafka.
+const FIRST_LOOK_AFTER: Duration = Duration::from_secs(30);
 
 /// Starts the tasks of a store.
 pub(crate) fn start<I: Io>(manager: &Rc<LogManager<I>>) {
@@ -153,10 +157,12 @@ async fn settle<I: Io>(
 /// Removes what retention allows and forgets producers that expired, every interval
 /// (`log.retention.check.interval.ms`).
 async fn retain<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
+    let every = shared.config.retention_check_interval;
+    let mut next = every.min(FIRST_LOOK_AFTER);
     loop {
         let stop = shared.stop_event.listen();
-        let interval = std::pin::pin!(shared.io.sleep(shared.config.retention_check_interval));
-        select(interval, stop).await;
+        select(std::pin::pin!(shared.io.sleep(next)), stop).await;
+        next = every;
         if shared.stopping.get() || shared.failure.get().is_some() {
             return;
         }

@@ -99,12 +99,16 @@ pub struct LogConfig {
     pub segment_ms: i64,
     /// `segment.jitter.ms`: the most that is taken off that, another part for each segment.
     pub segment_jitter_ms: i64,
+    /// `segment.index.bytes`: a segment one of whose indexes has this size is sealed first.
+    pub index_bytes_max: usize,
     /// `index.interval.bytes`: distance between entries of the sparse indexes.
     pub index_interval_bytes: u64,
     /// `retention.ms`; negative: without limit.
     pub retention_ms: i64,
     /// `retention.bytes`; negative: without limit.
     pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the files of a removed segment stay.
+    pub file_delete_delay_ms: i64,
     /// `max.message.bytes`: the largest batch.
     pub max_message_bytes: usize,
     /// `message.timestamp.type`.
@@ -121,9 +125,11 @@ impl Default for LogConfig {
             segment_bytes: 1 << 30,
             segment_ms: 604_800_000,
             segment_jitter_ms: 0,
+            index_bytes_max: 10 << 20,
             index_interval_bytes: 4096,
             retention_ms: 604_800_000,
             retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             cleanup_delete: true,

@@ -39,27 +39,53 @@ fn store() -> StoreConfig {
     }
 }
 
-async fn live(io: SimIo, heard: Heard) -> Result<(), StoreError> {
+/// Who moves the start.
+#[derive(Clone, Copy, Debug)]
+enum Mover {
+    /// DeleteRecords, to somewhere in the last segments.
+    Client,
+    /// Retention, which every third time takes all there is.
+    Retention,
+}
+
+async fn live(io: SimIo, heard: Heard, mover: Mover) -> Result<(), StoreError> {
     io.create_directory(Path::new("/data")).await?;
     let (manager, _) = LogManager::open(io.clone(), store()).await.unwrap();
-    let config = LogConfig { segment_bytes: 16 << 10, retention_ms: -1, ..LogConfig::default() };
+    let mut config = LogConfig { segment_bytes: 16 << 10, retention_ms: -1, ..LogConfig::default() };
+    if matches!(mover, Mover::Retention) {
+        config = LogConfig { retention_ms: 100, file_delete_delay_ms: 1, ..config };
+    }
     let log = manager.create_log(KEY, "t", config).await?;
     heard.created.set(true);
     for round in 1..=12 {
         for _ in 0..4 {
             let mut builder = BatchBuilder::new(Codec::None);
             let value = [7; 3000];
-            builder.push(&NewRecord { value: Some(&value), ..NewRecord::default() }).unwrap();
+            let timestamp = TimestampMs(round);
+            builder.push(&NewRecord { timestamp, value: Some(&value), ..NewRecord::default() }).unwrap();
             let batch = BytesMut::from(builder.build().unwrap().as_ref());
             let end = Offset(log.append(batch, LeaderEpoch(0), TimestampMs(1)).unwrap().last_offset.0 + 1);
             log.wait_durable(end).await?;
             log.set_high_watermark(end);
             heard.end.set(end.0);
         }
-        let start = round * 4 - round % 3;
-        heard.start.set((heard.start.get().0, start));
-        log.advance_log_start(Offset(start)).await?;
-        heard.start.set((start, start));
+        match mover {
+            Mover::Client => {
+                let start = round * 4 - round % 3;
+                heard.start.set((heard.start.get().0, start));
+                log.advance_log_start(Offset(start)).await?;
+                heard.start.set((start, start));
+            }
+            Mover::Retention => {
+                heard.start.set((heard.start.get().0, heard.end.get()));
+                // What is younger than the round before stays, or nothing.
+                let now = if round % 3 == 0 { 1000 } else { 100 + round };
+                log.enforce_retention(TimestampMs(now)).await?;
+                let start = log.offsets().log_start_offset.0;
+                assert!(round % 3 != 0 || start == heard.end.get(), "all of it is old: {start}");
+                heard.start.set((start, start));
+            }
+        }
     }
     Ok(())
 }
@@ -89,12 +115,21 @@ fn check(world: &SimWorld, heard: &Heard, context: &str) {
 
 #[test]
 fn an_answered_log_start_survives_a_cut_at_every_step() {
+    survives_a_cut_at_every_step(Mover::Client);
+}
+
+#[test]
+fn what_retention_removed_stays_removed_after_a_cut_at_every_step() {
+    survives_a_cut_at_every_step(Mover::Retention);
+}
+
+fn survives_a_cut_at_every_step(mover: Mover) {
     let whole = SimWorld::new(11);
-    whole.run(live(whole.io(), Heard::default())).unwrap().unwrap();
+    whole.run(live(whole.io(), Heard::default(), mover)).unwrap().unwrap();
     for step in 0..whole.steps() {
         let (world, heard) = (SimWorld::new(11), Heard::default());
         world.cut_at_step(step);
-        let ended = world.run(live(world.io(), heard.clone()));
+        let ended = world.run(live(world.io(), heard.clone(), mover));
         assert!(matches!(ended, Err(Stopped::PowerCut)), "step {step}");
         for crash in 0..2 {
             let after = world.crash(crash);

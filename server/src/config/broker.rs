@@ -58,8 +58,6 @@ pub struct BrokerConfig {
     pub recordless_request_bytes_max: usize,
     /// The engine's limits.
     pub store: StoreConfig,
-    /// `log.retention.check.interval.ms`.
-    pub retention_check_interval: Duration,
     /// `ringmain.log.filter`.
     pub log_filter: String,
     /// What a person should know of the configuration, one line each.
@@ -83,6 +81,8 @@ impl BrokerConfig {
             None => quarter,
             set => count(set),
         };
+        store.retention_check_interval =
+            Duration::from_millis(count_u64(resolved.integer("log.retention.check.interval.ms")));
         let set_at_start = resolved.set_at_start();
         let topic_defaults =
             TopicSettings::of_broker(&Layers { own: None, all: None, at_start: &set_at_start });
@@ -115,9 +115,6 @@ impl BrokerConfig {
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
             recordless_request_bytes_max: count(resolved.integer("ringmain.recordless.request.max.bytes")),
             store,
-            retention_check_interval: Duration::from_millis(count_u64(
-                resolved.integer("log.retention.check.interval.ms"),
-            )),
             log_filter: resolved.text("ringmain.log.filter").unwrap_or("info").to_owned(),
             set_at_start,
         })

@@ -287,7 +287,7 @@ pub const KEYS: &[Key] = &[
     )
     .unit(Unit::Bytes)
     .dynamic(),
-    Key::new("log.index.size.max.bytes", Kind::Int(4, INT_MAX), Some("10485760"), "Without effect: an index is as large as its segment needs.")
+    Key::new("log.index.size.max.bytes", Kind::Int(4, INT_MAX), Some("10485760"), "Size of a segment's index from which the segment is closed.")
         .unit(Unit::Bytes)
         .dynamic(),
     Key::new("log.retention.hours", Kind::Int(-1, INT_MAX), Some("168"), "Age at which a segment is deleted; -1 never.")
@@ -342,7 +342,7 @@ pub const KEYS: &[Key] = &[
         "log.segment.delete.delay.ms",
         Kind::Long(0, i64::MAX),
         Some("60000"),
-        "Without effect: a deleted segment's file goes at once.",
+        "How long a removed segment's files stay, under names that end in .deleted.",
     )
     .unit(Unit::Milliseconds)
     .dynamic(),

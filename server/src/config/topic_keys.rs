@@ -59,7 +59,7 @@ pub const KEYS: &[Key] = &[
         "file.delete.delay.ms",
         Kind::Long(0, i64::MAX),
         Some("60000"),
-        "Without effect: a deleted segment's file goes at once.",
+        "How long a removed segment's files stay, under names that end in .deleted.",
     )
     .unit(Unit::Milliseconds)
     .dynamic()
@@ -251,7 +251,7 @@ pub const KEYS: &[Key] = &[
         "segment.index.bytes",
         Kind::Int(4, INT_MAX),
         Some("10485760"),
-        "Without effect: an index is as large as its segment needs.",
+        "Size of a segment's index from which the segment is closed.",
     )
     .unit(Unit::Bytes)
     .dynamic()

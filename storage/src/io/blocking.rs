@@ -135,6 +135,12 @@ pub(super) fn size(descriptor: &OwnedFd) -> io::Result<u64> {
     u64::try_from(status.st_size).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// When it was last written, in milliseconds since 1970; from the inode in memory, too.
+pub(super) fn modified(descriptor: &OwnedFd) -> io::Result<i64> {
+    let status = nix::sys::stat::fstat(descriptor.as_fd())?;
+    Ok(status.st_mtime.saturating_mul(1000).saturating_add(status.st_mtime_nsec / 1_000_000))
+}
+
 /// The name under which [`replace_file`] writes: the file's own with `.tmp` after it.
 pub(super) fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();

@@ -100,6 +100,8 @@ pub trait IoFile: Clone + 'static {
     fn allocate(&self, position: u64, size: u64) -> impl Future<Output = Result<(), IoError>>;
     /// The file's length now.
     fn size(&self) -> impl Future<Output = Result<u64, IoError>>;
+    /// When it was last written, by the wall clock.
+    fn modified(&self) -> impl Future<Output = Result<TimestampMs, IoError>>;
     /// A second, buffered (not `O_DIRECT`), read-only descriptor of the same file for `sendfile`; opened once and
     /// shared. The simulated disk has none.
     fn send_descriptor(&self) -> impl Future<Output = Result<Option<Arc<OwnedFd>>, IoError>>;

@@ -241,6 +241,10 @@ impl IoFile for RealFile {
         blocking::size(&self.inner.descriptor).map_err(self.failed("stat"))
     }
 
+    async fn modified(&self) -> Result<TimestampMs, IoError> {
+        blocking::modified(&self.inner.descriptor).map(TimestampMs).map_err(self.failed("stat"))
+    }
+
     async fn send_descriptor(&self) -> Result<Option<Arc<OwnedFd>>, IoError> {
         if let Some(descriptor) = self.inner.send_descriptor.get() {
             return Ok(Some(Arc::clone(descriptor)));

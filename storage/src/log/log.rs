@@ -18,7 +18,6 @@ use futures::lock::Mutex;
 use super::LogOffsets;
 use super::changes::{Changes, Watcher};
 use super::epoch_cache::EpochCache;
-use super::producer_snapshot::write_snapshot;
 use super::producer_state::{ProducerState, Verdict};
 use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
@@ -81,6 +80,8 @@ pub struct Log<I: Io> {
     pub(crate) changed: Changes,
     /// No more appends.
     pub(crate) closed: Cell<bool>,
+    /// Whether what is left of removed segments was looked for (`retention`).
+    pub(crate) leftovers_removed: Cell<bool>,
     /// Its folder is gone or going: nothing is written any more.
     pub(crate) deleted: Cell<bool>,
     /// Producers were restored as of this offset: batches below it are not counted again.
@@ -227,55 +228,6 @@ impl<I: Io> Log<I> {
         self.shared.config.counters.appended_bytes.add_len(bytes.len());
         self.shared.journal.push(descriptor, bytes, Done::Log(myself, offsets.log_end_offset));
         Ok(appended)
-    }
-
-    /// The active segment, or a new one if this batch must not go into it (Kafka's `LogSegment.shouldRoll`).
-    fn segment_for(&self, header: &BatchHeader, config: &LogConfig) -> Rc<Segment<I>> {
-        let mut state = self.state.borrow_mut();
-        let active = state.segments.back().map(Rc::clone);
-        if let Some(active) = &active {
-            let bytes = to_u64(header.batch_bytes().unwrap_or(0));
-            let waited = active
-                .first_timestamp
-                .get()
-                .map_or(0, |first| header.max_timestamp().0.saturating_sub(first.0));
-            let span = header.last_offset().0.saturating_sub(active.base_offset.0);
-            let roll = active.size.get() > 0
-                && (active.size.get() + bytes > config.segment_bytes
-                    || waited > self.segment_ms(active.base_offset, config)
-                    || span > i64::from(i32::MAX));
-            if !roll {
-                return Rc::clone(active);
-            }
-        }
-        let segment = self.new_segment(header.base_offset(), config.index_interval_bytes);
-        if active.is_some() {
-            *segment.snapshot.borrow_mut() = Some(write_snapshot(&state.producers));
-        }
-        state.segments.push_back(Rc::clone(&segment));
-        drop(state);
-        self.make_due();
-        segment
-    }
-
-    /// How old the segment may become. What is taken off comes from what names it, and not from chance: it stays the
-    /// same over a restart.
-    fn segment_ms(&self, base_offset: Offset, config: &LogConfig) -> i64 {
-        let jitter_ms = config.segment_jitter_ms.min(config.segment_ms);
-        if jitter_ms <= 0 {
-            return config.segment_ms;
-        }
-        let mut name = self.key.topic_id.0.to_vec();
-        name.extend(self.key.partition.0.to_be_bytes());
-        name.extend(base_offset.0.to_be_bytes());
-        let part = (i128::from(crc32c::crc32c(&name)) * i128::from(jitter_ms)) >> u32::BITS;
-        config.segment_ms - i64::try_from(part).unwrap_or(0)
-    }
-
-    /// A segment of this log that has nothing yet.
-    pub(crate) fn new_segment(&self, base_offset: Offset, index_interval_bytes: u64) -> Rc<Segment<I>> {
-        let shared = (self.shared.io.clone(), Rc::clone(&self.shared.open_files));
-        Segment::new(shared, self.directory.clone(), base_offset, index_interval_bytes)
     }
 
     /// Before the first append after a start, the bytes of the last block are journalled again: the block will be

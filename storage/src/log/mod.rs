@@ -13,6 +13,7 @@ pub mod producer_state;
 mod read;
 pub(crate) mod recovery;
 pub(crate) mod retention;
+mod rolling;
 mod send;
 mod timestamps;
 mod write_behind;

@@ -112,6 +112,7 @@ impl<I: Io> Log<I> {
             durable: Cell::new(LogPoint { segment_base: start, position: 0 }),
             changed: Changes::default(),
             closed: Cell::new(false),
+            leftovers_removed: Cell::new(false),
             deleted: Cell::new(false),
             replayed_below: Cell::new(Offset(0)),
             scanned_end: Cell::new(Offset(0)),

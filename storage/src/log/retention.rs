@@ -1,51 +1,123 @@
 //! Removing old segments by time and size (`retention.ms`, `retention.bytes`), as Kafka's
-//! `UnifiedLog.deleteOldSegments`: whole sealed segments below the high watermark, the oldest first.
+//! `UnifiedLog.deleteOldSegments`: whole segments below the high watermark, the oldest first, the active one too if it
+//! has records.
+//!
+//! The log start moves first, durably; then files are renamed to `.deleted`, which needs no sync, since a file below the
+//! log start is not opened again. They go away after `file.delete.delay.ms`: whoever reads one meanwhile reads on.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
 
 use super::log::Log;
-use crate::error::StoreError;
-use crate::io::Io;
+use super::producer_snapshot;
+use crate::config::LogConfig;
+use crate::error::{ReadError, StoreError};
+use crate::io::{Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
-use crate::log::producer_snapshot;
+use crate::segment::segment::{DELETED_SUFFIX, Segment, base_offset_of_stem};
 use crate::segment::{offset_index, time_index};
+use crate::space::{Room, is_no_space};
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
+
+/// Kafka's index of aborted transactions; directories taken over from it may have some.
+const TXN_INDEX_SUFFIX: &str = ".txnindex";
+/// All files that a segment may have.
+const SUFFIXES: [&str; 5] =
+    [".log", offset_index::SUFFIX, time_index::SUFFIX, producer_snapshot::SUFFIX, TXN_INDEX_SUFFIX];
 
 impl<I: Io> Log<I> {
     /// Removes what the settings allow as of `now`; returns how many segments went.
     pub async fn enforce_retention(&self, now: TimestampMs) -> Result<usize, StoreError> {
-        let config = self.config();
-        if !config.cleanup_delete || self.closed.get() {
+        if self.closed.get() {
             return Ok(0);
         }
-        let segments: Vec<_> = self.state.borrow().segments.iter().map(std::rc::Rc::clone).collect();
-        let high_watermark = self.offsets().high_watermark;
+        self.remove_leftovers().await?;
+        let config = self.config();
+        if !config.cleanup_delete {
+            return Ok(0);
+        }
+        match self.first_to_keep(&config, now).await {
+            Some(start) if self.ready_to_remove_up_to(start).await? => self.advance_log_start(start).await,
+            _ => Ok(0),
+        }
+    }
+
+    /// Base offset of the first segment that stays, if any goes. If all of them go, an empty one is there by then.
+    async fn first_to_keep(&self, config: &LogConfig, now: TimestampMs) -> Option<Offset> {
+        let segments: Vec<_> = self.state.borrow().segments.iter().map(Rc::clone).collect();
         let mut excess = i64::try_from(self.size_bytes()).unwrap_or(i64::MAX) - config.retention_bytes;
         let mut start = None;
-        for pair in segments.windows(2) {
-            let [segment, next] = pair else { break };
-            if !segment.sealed.get() || next.base_offset > high_watermark {
+        for (at, segment) in segments.iter().enumerate() {
+            let next = segments.get(at + 1).map(|next| next.base_offset);
+            let offsets = self.offsets();
+            let end = next.unwrap_or(offsets.log_end_offset);
+            if segment.size.get() == 0 || end > offsets.high_watermark {
                 break;
             }
             let size = i64::try_from(segment.size.get()).unwrap_or(i64::MAX);
             let too_large = config.retention_bytes >= 0 && excess - size >= 0;
             let too_old = config.retention_ms >= 0 && {
-                let Ok(largest) = self.largest(segment).await else { break };
-                now.0.saturating_sub(largest.map_or(0, |(timestamp, _)| timestamp.0)) > config.retention_ms
+                let Some(newest) = self.newest(segment, now).await else { break };
+                now.0.saturating_sub(newest.0) > config.retention_ms
             };
             if !too_large && !too_old {
                 break;
             }
+            if next.is_none() && !self.roll_at(end) {
+                // Something was appended meanwhile: it is younger.
+                break;
+            }
             excess -= size;
-            start = Some(next.base_offset);
+            start = Some(end);
         }
-        match start {
-            Some(start) => self.advance_log_start(start).await,
-            None => Ok(0),
+        start
+    }
+
+    /// The largest timestamp; where records carry none, when the file was last written. `None` if it cannot be read.
+    async fn newest(&self, segment: &Rc<Segment<I>>, now: TimestampMs) -> Option<TimestampMs> {
+        let read = async {
+            Ok::<_, ReadError>(match self.largest(segment).await? {
+                Some((timestamp, _)) if timestamp.0 >= 0 => timestamp,
+                _ if segment.written.get() == 0 => now,
+                _ => segment.file().await?.modified().await?,
+            })
+        };
+        match read.await {
+            Ok(newest) => Some(newest),
+            Err(error) => {
+                tracing::warn!("retention leaves {} alone: {error}", segment.path(".log").display());
+                None
+            }
         }
+    }
+
+    /// Makes ready what is left when everything before it goes: an empty active segment gets its file, and those
+    /// before it are written out. False if the device has no room for that.
+    async fn ready_to_remove_up_to(&self, start: Offset) -> Result<bool, StoreError> {
+        let (active, unsealed) = {
+            let segments = &self.state.borrow().segments;
+            let below = |segment: &&Rc<Segment<I>>| segment.base_offset < start;
+            let unsealed = segments.iter().filter(below).any(|segment| !segment.sealed.get());
+            (segments.back().map(Rc::clone), unsealed)
+        };
+        let made = match active {
+            Some(active) if active.base_offset == start => active.make().await,
+            _ => Ok(()),
+        };
+        match made {
+            Err(error) if is_no_space(&error) => return Ok(false),
+            made => made?,
+        }
+        Ok(!unsealed || self.write_out(false).await? == Room::Ample)
     }
 
     /// Moves the log start forward to `offset`, at most to the high watermark, durable before any file goes.
     /// Returns how many segments went.
     pub async fn advance_log_start(&self, offset: Offset) -> Result<usize, StoreError> {
+        self.remove_leftovers().await?;
         let mut offsets = self.offsets();
         let offset = offset.min(offsets.high_watermark);
         if offset > offsets.log_start_offset {
@@ -69,24 +141,88 @@ impl<I: Io> Log<I> {
             self.state.borrow_mut().epochs.truncate_from_start(offset);
             self.changed.notify(usize::MAX);
         }
-        let _writer = self.writer.lock().await;
-        if self.deleted.get() {
-            return Ok(0);
+        let removed = {
+            let _writer = self.writer.lock().await;
+            if self.deleted.get() {
+                return Ok(0);
+            }
+            let removed = self.segments_below(offsets.log_start_offset);
+            for segment in &removed {
+                self.set_aside(segment).await?;
+            }
+            removed
+        };
+        let count = removed.len();
+        if let Some(log) = self.myself.upgrade().filter(|_| count > 0) {
+            let delay = Duration::from_millis(u64::try_from(self.config().file_delete_delay_ms).unwrap_or(0));
+            self.shared.io.spawn(async move { log.remove_later(removed, delay).await });
         }
-        let dropped = self.segments_below(offsets.log_start_offset);
-        for segment in &dropped {
-            let io = &self.shared.io;
-            for suffix in [".log", offset_index::SUFFIX, time_index::SUFFIX, producer_snapshot::SUFFIX] {
-                match io.remove_file(&segment.path(suffix)).await {
-                    Ok(()) => {}
-                    Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error.into()),
+        Ok(count)
+    }
+
+    /// Marks a segment's files as going away. Who opens it from now on finds it under its new name.
+    async fn set_aside(&self, segment: &Segment<I>) -> Result<(), StoreError> {
+        segment.set_aside.set(true);
+        for suffix in SUFFIXES {
+            let path = segment.path(suffix);
+            let renamed = self.shared.io.rename(&path, &deleted_name(&path)).await;
+            not_found_is_fine(renamed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes files that were set aside when their time has come; a broker that stops before leaves them to the next
+    /// start.
+    async fn remove_later(&self, segments: Vec<Rc<Segment<I>>>, delay: Duration) {
+        let stop = self.shared.stop_event.listen();
+        if self.shared.stopping.get() {
+            return;
+        }
+        if let Either::Right(_) = select(std::pin::pin!(self.shared.io.sleep(delay)), stop).await {
+            return;
+        }
+        for segment in segments {
+            for suffix in SUFFIXES {
+                let removed = self.shared.io.remove_file(&deleted_name(&segment.path(suffix))).await;
+                if let Err(error) = not_found_is_fine(removed) {
+                    tracing::warn!("the next start tries again: {error}");
                 }
             }
         }
-        if !dropped.is_empty() {
-            self.shared.io.sync_directory(&self.directory).await?;
+    }
+
+    /// Once after a start: removes what stops and crashes have left, files set aside and those below the first segment.
+    async fn remove_leftovers(&self) -> Result<(), StoreError> {
+        if self.leftovers_removed.replace(true) {
+            return Ok(());
         }
-        Ok(dropped.len())
+        let io = &self.shared.io;
+        let first = self.state.borrow().segments.front().map_or(Offset(0), |segment| segment.base_offset);
+        for name in io.list_directory(&self.directory).await? {
+            let of_segment = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+            let below = of_segment.and_then(base_offset_of_stem).is_some_and(|base| base < first);
+            if below || name.ends_with(DELETED_SUFFIX) {
+                tracing::info!(
+                    "{} is left of a segment that was removed",
+                    self.directory.join(&name).display()
+                );
+                not_found_is_fine(io.remove_file(&self.directory.join(&name)).await)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn deleted_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DELETED_SUFFIX);
+    name.into()
+}
+
+/// Some of a segment's files need not be there.
+fn not_found_is_fine(done: Result<(), IoError>) -> Result<(), IoError> {
+    match done {
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }

@@ -198,7 +198,9 @@ impl<I: Io> Log<I> {
         let state = self.state.borrow();
         let end = self.offsets.get().log_end_offset;
         let unsynced = state.segments.iter().find(|segment| segment.synced.get() < segment.size.get());
-        let Some(segment) = unsynced.or(state.segments.back()) else {
+        // The last one with records: an empty one need not have a file yet.
+        let full = state.segments.iter().rfind(|segment| segment.size.get() > 0);
+        let Some(segment) = unsynced.or(full).or(state.segments.back()) else {
             return (LogPoint { segment_base: end, position: 0 }, end);
         };
         if segment.synced.get() == segment.size.get() {

@@ -19,6 +19,8 @@ use crate::types::{Offset, TimestampMs};
 /// The grain as a position.
 pub(crate) const BLOCK: u64 = 4096;
 const _: () = assert!(BLOCK_BYTES == 4096);
+/// Kafka's mark of a file that goes away.
+pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 /// Bytes of one cold read at most, unless a batch is larger: the disk's full speed, what a fetch wants by default, and
 /// little enough that one peer does not hold the shard.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
@@ -30,7 +32,11 @@ pub fn file_name(base_offset: Offset, suffix: &str) -> String {
 
 /// Base offset of a segment from its `.log` file's name.
 pub fn base_offset_of(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
+    base_offset_of_stem(name.strip_suffix(".log")?)
+}
+
+/// The same from a name without its suffix.
+pub(crate) fn base_offset_of_stem(digits: &str) -> Option<Offset> {
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(())?;
     digits.parse().ok().map(Offset)
 }
@@ -65,6 +71,8 @@ pub struct Segment<I: Io> {
     pub synced: Cell<u64>,
     /// Whether its last block is written, its length set and both synced.
     pub sealed: Cell<bool>,
+    /// Whether its files were renamed, to be removed (`log::retention`).
+    pub(crate) set_aside: Cell<bool>,
     /// Up to where its blocks are allocated.
     pub(crate) allocated: Cell<u64>,
     entry_synced: Cell<bool>,
@@ -134,6 +142,7 @@ impl<I: Io> Segment<I> {
             written: Cell::new(0),
             synced: Cell::new(0),
             sealed: Cell::new(false),
+            set_aside: Cell::new(false),
             allocated: Cell::new(0),
             entry_synced: Cell::new(false),
             is_made: Cell::new(false),
@@ -248,12 +257,27 @@ impl<I: Io> Segment<I> {
             (true, false) => OpenHow::ReadWrite,
             (true, true) => OpenHow::Read,
         };
-        let file = self.io.open(&path, how).await?;
+        let file = match self.io.open(&path, how).await {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound && self.set_aside.get() => {
+                self.io.open(&self.path(&format!(".log{DELETED_SUFFIX}")), how).await?
+            }
+            opened => opened?,
+        };
         self.is_made.set(true);
         *slot = Some(file.clone());
         drop(slot);
         self.hold();
         Ok(file)
+    }
+
+    /// Makes its file, empty, if there is none yet; durable on return.
+    pub(crate) async fn make(&self) -> Result<(), IoError> {
+        self.file().await?;
+        if !self.entry_synced.get() {
+            self.io.sync_directory(&self.directory).await?;
+            self.entry_synced.set(true);
+        }
+        Ok(())
     }
 
     /// Writes blocks at `written`; `buffer` holds `bytes` of the segment and zeros up to a whole block.
@@ -293,12 +317,7 @@ impl<I: Io> Segment<I> {
         file.truncate(self.size.get()).await?;
         file.sync().await?;
         self.synced.set(self.size.get());
-        self.sync().await?;
-        if !self.entry_synced.get() {
-            self.io.sync_directory(&self.directory).await?;
-            self.entry_synced.set(true);
-        }
-        Ok(())
+        self.make().await
     }
 
     /// Puts back `written` to the block that holds the end, whose bytes are `head`: it will be rewritten whole.

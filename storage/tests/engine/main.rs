@@ -4,6 +4,7 @@
 
 mod cold_reads;
 mod index_files;
+mod retention;
 
 use std::path::Path;
 use std::rc::Rc;

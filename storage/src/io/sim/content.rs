@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::random::Random;
+use crate::types::TimestampMs;
 
 /// What a device writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -69,13 +70,15 @@ pub(super) struct Content {
     effects: VecDeque<Effect>,
     /// Blocks reach up to here.
     allocated: usize,
+    /// When it was last written.
+    pub(super) modified: TimestampMs,
 }
 
 impl Content {
     /// A file that holds `bytes` for certain.
-    pub(super) fn certain(bytes: Vec<u8>) -> Self {
+    pub(super) fn certain(bytes: Vec<u8>, modified: TimestampMs) -> Self {
         let allocated = bytes.len();
-        Self { live: bytes.clone(), base: bytes, effects: VecDeque::new(), allocated }
+        Self { live: bytes.clone(), base: bytes, effects: VecDeque::new(), allocated, modified }
     }
 
     /// What a reader sees now.

@@ -261,7 +261,9 @@ impl Disk {
         let nodes = self.nodes.iter().map(|(node, kind)| {
             let left = match kind {
                 Node::Directory => Node::Directory,
-                Node::File(content) => Node::File(Content::certain(content.crashed(mood, random))),
+                Node::File(content) => {
+                    Node::File(Content::certain(content.crashed(mood, random), content.modified))
+                }
             };
             (*node, left)
         });

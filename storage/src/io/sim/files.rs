@@ -108,12 +108,15 @@ impl SimIo {
         (bytes, position, durable): (Vec<u8>, usize, bool),
     ) -> Result<(), IoError> {
         let operation = if durable { "write durably" } else { "write" };
+        let now = self.wall_clock();
         self.operate(
             (operation, path),
             |disk| {
                 disk.allocate(node, position + bytes.len())?;
                 let number = disk.next_change();
-                disk.content_mut(node)?.begin_write(number, position, bytes);
+                let content = disk.content_mut(node)?;
+                content.modified = now;
+                content.begin_write(number, position, bytes);
                 Ok(number)
             },
             move |disk, number, fails| match disk.content_mut(node) {
@@ -350,6 +353,10 @@ impl IoFile for SimFile {
                 u64::try_from(size).map_err(|_| io::ErrorKind::InvalidData.into())
             })
             .await
+    }
+
+    async fn modified(&self) -> Result<TimestampMs, IoError> {
+        self.io.look(("stat", &self.path), |disk| Ok(disk.content(self.node)?.modified)).await
     }
 
     async fn send_descriptor(&self) -> Result<Option<Arc<OwnedFd>>, IoError> {
