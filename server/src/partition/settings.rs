@@ -91,7 +91,6 @@ impl TopicSettings {
             "segment.bytes" => self.log.segment_bytes = value.parse().ok()?,
             "segment.jitter.ms" => self.log.segment_jitter_ms = value.parse().ok()?,
             "segment.ms" => self.log.segment_ms = value.parse().ok()?,
-            "segment.jitter.ms" => self.log.segment_jitter_ms = value.parse().ok()?,
             "segment.index.bytes" => self.log.index_bytes_max = value.parse().ok()?,
             "file.delete.delay.ms" => self.log.file_delete_delay_ms = value.parse().ok()?,
             "index.interval.bytes" => self.log.index_interval_bytes = value.parse().ok()?,

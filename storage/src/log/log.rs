@@ -199,6 +199,7 @@ impl<I: Io> Log<I> {
             return Err(AppendError::BadBatch);
         }
         segment.first_timestamp.set(segment.first_timestamp.get().or(Some(header.max_timestamp())));
+        segment.last_append.set(Some(now));
         segment.size.set(position + u64::from(len));
         self.carry_head(&segment);
         let bytes = batch.freeze();

@@ -60,7 +60,7 @@ impl<I: Io> Log<I> {
             let size = i64::try_from(segment.size.get()).unwrap_or(i64::MAX);
             let too_large = config.retention_bytes >= 0 && excess - size >= 0;
             let too_old = config.retention_ms >= 0 && {
-                let Some(newest) = self.newest(segment, now).await else { break };
+                let Some(newest) = self.newest(segment).await else { break };
                 now.0.saturating_sub(newest.0) > config.retention_ms
             };
             if !too_large && !too_old {
@@ -76,13 +76,15 @@ impl<I: Io> Log<I> {
         start
     }
 
-    /// The largest timestamp; where records carry none, when the file was last written. `None` if it cannot be read.
-    async fn newest(&self, segment: &Rc<Segment<I>>, now: TimestampMs) -> Option<TimestampMs> {
+    /// The largest timestamp; where records carry none, when the last one came. `None` if it cannot be read.
+    async fn newest(&self, segment: &Rc<Segment<I>>) -> Option<TimestampMs> {
         let read = async {
             Ok::<_, ReadError>(match self.largest(segment).await? {
                 Some((timestamp, _)) if timestamp.0 >= 0 => timestamp,
-                _ if segment.written.get() == 0 => now,
-                _ => segment.file().await?.modified().await?,
+                _ => match segment.last_append.get() {
+                    Some(appended) => appended,
+                    None => segment.file().await?.modified().await?,
+                },
             })
         };
         match read.await {

@@ -90,6 +90,8 @@ pub struct Segment<I: Io> {
     pub index_from: Cell<u64>,
     /// Timestamp of its first batch, for rolling by time.
     pub first_timestamp: Cell<Option<TimestampMs>>,
+    /// When its last batch was appended, by the wall clock; `None` if that was before the start.
+    pub(crate) last_append: Cell<Option<TimestampMs>>,
     /// The producers' snapshot as of its base offset, until the segment before it is sealed: then it is written.
     pub snapshot: RefCell<Option<Vec<u8>>>,
     /// Largest timestamp once it is sealed and its index was there: it outlives the index.
@@ -152,6 +154,7 @@ impl<I: Io> Segment<I> {
             index: RefCell::new(SparseIndex::new(base_offset, index_interval_bytes)),
             index_from: Cell::new(0),
             first_timestamp: Cell::new(None),
+            last_append: Cell::new(None),
             read_directly: RefCell::default(),
         })
     }

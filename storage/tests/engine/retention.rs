@@ -1,6 +1,10 @@
 //! Which segments retention removes, and what becomes of their files.
 
-#![expect(clippy::disallowed_methods, reason = "the test looks at files from outside")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the test looks at files from outside"
+)]
 
 use std::fs::File;
 use std::path::Path;
@@ -22,6 +26,18 @@ use crate::{bytes_of, key, open, run};
 /// Each batch has as much, so that four are a segment.
 const BATCH_BYTES: usize = 3000;
 const SEGMENT_BYTES: u64 = 4 * (BATCH_BYTES as u64 + 100);
+
+/// Timestamps.
+const RISING: &[i64] = &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
+
+/// Timestamps.
+const TEN: &[i64] = &[1; 10];
+
+/// Timestamps.
+const MANY: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
+
+/// Timestamps.
+const HOURS: &[i64] = &[0, 900, 1800, 2700];
 
 /// One record of this age.
 async fn append(log: &Rc<Log<RealIo>>, timestamp: i64) {
@@ -81,7 +97,6 @@ fn start_after(timestamps: &'static [i64], config: LogConfig, now: i64) -> i64 {
 #[test]
 fn segments_go_by_their_largest_timestamp_the_active_one_too() {
     let of = |retention_ms| LogConfig { retention_ms, ..settings() };
-    const RISING: &[i64] = &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
     for (now, start) in [(80, 0), (140, 0), (141, 4), (180, 4), (181, 8), (200, 8), (201, 10)] {
         assert_eq!(start_after(RISING, of(100), now), start, "as of {now}");
     }
@@ -96,7 +111,6 @@ fn segments_go_by_their_largest_timestamp_the_active_one_too() {
 fn segments_go_by_size_while_more_than_the_limit_is_left() {
     let segment = i64::try_from(SEGMENT_BYTES).unwrap();
     let of = |retention_bytes| LogConfig { retention_bytes, ..settings() };
-    const TEN: &[i64] = &[1; 10];
     assert_eq!(start_after(TEN, of(-1), 9), 0);
     assert_eq!(start_after(TEN, of(3 * segment), 9), 0);
     assert_eq!(start_after(TEN, of(segment), 9), 4);
@@ -129,7 +143,7 @@ fn records_without_a_timestamp_age_from_when_their_file_was_written() {
         log.enforce_retention(TimestampMs(now)).await.unwrap();
         assert_eq!(log.offsets().log_start_offset, Offset(0), "written just now");
         let first = File::options().write(true).open(path.join("topic-0/00000000000000000000.log")).unwrap();
-        first.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+        first.set_modified(SystemTime::now() - Duration::from_hours(2)).unwrap();
         log.enforce_retention(TimestampMs(now)).await.unwrap();
         assert_eq!(log.offsets().log_start_offset, Offset(4), "the first two hours ago");
     });
@@ -218,11 +232,9 @@ fn a_segment_ends_when_an_index_is_full_or_its_time_is_over() {
     // Every second batch makes an entry, and three fit: 24 bytes of offsets, 36 of times, whose last stays free.
     let large = LogConfig { segment_bytes: 1 << 30, ..settings() };
     let indexed = |index_bytes_max| LogConfig { index_bytes_max, ..large.clone() };
-    const MANY: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
     assert_eq!(bases(indexed(10 << 20), MANY), 1);
     assert_eq!(bases(indexed(24), MANY), 7, "one entry of times");
     assert_eq!(bases(indexed(48), MANY), 3, "three entries");
-    const HOURS: &[i64] = &[0, 900, 1800, 2700];
     assert_eq!(bases(LogConfig { segment_ms: 3000, ..large.clone() }, HOURS), 1);
     assert_eq!(bases(LogConfig { segment_ms: 1000, ..large }, HOURS), 2);
 }
