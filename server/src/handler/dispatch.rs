@@ -126,7 +126,8 @@ impl<I: Io> Broker<I> {
                     .await
             }
             ApiKey::ListPartitionReassignments => {
-                answer(key, request, async |_, body| list_partition_reassignments::handle(self, body)).await
+                answer(key, request, async |_, body| list_partition_reassignments::handle(self, body).await)
+                    .await
             }
             ApiKey::UpdateFeatures => {
                 answer(key, request, async |context, body| update_features::handle(self, context, body).await)

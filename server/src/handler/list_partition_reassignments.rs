@@ -6,6 +6,8 @@
 //! As in `ReplicationControlManager.listPartitionReassignments`: none named asks for all; what is not there, or rests, is
 //! left out without an error.
 
+use std::collections::BTreeMap;
+
 use ringmain_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use ringmain_protocol::messages::list_partition_reassignments_response::{
     ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
@@ -13,27 +15,35 @@ use ringmain_protocol::messages::list_partition_reassignments_response::{
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
+use super::turns::Turns;
 use super::{Answer, Broker};
 use crate::metadata::controller::reassignments::is_under_way;
 use crate::metadata::image::TopicImage;
 
 /// Answers one `ListPartitionReassignments`.
-pub(super) fn handle<I: Io>(
+pub(super) async fn handle<I: Io>(
     broker: &Broker<I>,
     request: ListPartitionReassignmentsRequest,
 ) -> Answer<ListPartitionReassignmentsResponse> {
     let image = broker.image();
-    let told: Vec<OngoingTopicReassignment> = match request.topics {
-        None => image.topics().map(|topic| under_way(topic, |_| true)).collect(),
-        Some(named) => named
-            .iter()
-            .filter_map(|named| {
-                let topic = image.topic_by_name(&named.name)?;
-                Some(under_way(topic, |index| named.partition_indexes.contains(&index)))
-            })
-            .collect(),
-    };
-    let topics = told.into_iter().filter(|topic| !topic.partitions.is_empty()).collect();
+    let mut turns = Turns::default();
+    let mut topics = Vec::new();
+    match request.topics {
+        None => {
+            for topic in image.topics() {
+                turns.entry_done().await;
+                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                topics.extend(under_way(topic, 0..count));
+            }
+        }
+        Some(named) => {
+            for named in named {
+                turns.entry_done().await;
+                let Some(topic) = image.topic_by_name(&named.name) else { continue };
+                topics.extend(under_way(topic, named.partition_indexes));
+            }
+        }
+    }
     ListPartitionReassignmentsResponse {
         error_message: None,
         topics,
@@ -42,17 +52,19 @@ pub(super) fn handle<I: Io>(
     .into()
 }
 
-/// A topic with those of its partitions asked for that are being changed.
-fn under_way(topic: &TopicImage, is_asked: impl Fn(i32) -> bool) -> OngoingTopicReassignment {
-    // Few are under way, and very many may be asked for.
-    let changing = (0..).zip(&topic.partitions).filter(|(_, partition)| is_under_way(partition));
-    let partitions = changing.filter(|(index, _)| is_asked(*index)).map(|(index, partition)| {
-        OngoingPartitionReassignment {
-            partition_index: index,
-            replicas: partition.replicas.clone(),
-            adding_replicas: partition.adding_replicas.clone(),
-            removing_replicas: partition.removing_replicas.clone(),
-        }
+/// A topic with those of these partitions that are being changed, each once; `None` if none is.
+fn under_way(topic: &TopicImage, asked: impl IntoIterator<Item = i32>) -> Option<OngoingTopicReassignment> {
+    let changing = |index: i32| {
+        let partition = topic.partitions.get(usize::try_from(index).ok()?)?;
+        is_under_way(partition).then_some((index, partition))
+    };
+    let changing: BTreeMap<i32, _> = asked.into_iter().filter_map(changing).collect();
+    let partitions = changing.into_iter().map(|(index, partition)| OngoingPartitionReassignment {
+        partition_index: index,
+        replicas: partition.replicas.clone(),
+        adding_replicas: partition.adding_replicas.clone(),
+        removing_replicas: partition.removing_replicas.clone(),
     });
-    OngoingTopicReassignment { name: Str::from(&*topic.name), partitions: partitions.collect() }
+    let partitions: Vec<_> = partitions.collect();
+    (!partitions.is_empty()).then(|| OngoingTopicReassignment { name: Str::from(&*topic.name), partitions })
 }
