@@ -39,6 +39,8 @@ enum Command {
     Consume(cli::consume::ConsumeArgs),
     /// Makes, lists, describes, alters and deletes topics.
     Topic(cli::topic::TopicArgs),
+    /// Shows and checks what stands in a stopped broker's log directory; changes nothing.
+    Log(cli::log::LogArgs),
     /// Prints a script that completes commands and flags, for bash, zsh, fish and others.
     Completions(cli::completions::CompletionsArgs),
 }
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Produce(produce)) => cli::produce::run(&produce),
         Some(Command::Consume(consume)) => cli::consume::run(&consume),
         Some(Command::Topic(topic)) => cli::topic::run(&topic),
+        Some(Command::Log(log)) => cli::log::run(&log),
         Some(Command::Completions(completions)) => cli::completions::run(&completions, Arguments::command()),
         None if arguments.help_config => start::print_config_help(),
         None => {

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod counters;
 pub mod error;
+pub mod inspect;
 pub mod io;
 pub mod journal;
 pub mod log;

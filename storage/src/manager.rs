@@ -1,7 +1,7 @@
 //! The logs of one shard in one log directory: making and deleting them. Opening them stands in [`opening`],
 //! the clean stop in [`stopping`]; what runs in the background in [`crate::background`].
 
-mod folders;
+pub(crate) mod folders;
 pub mod offline;
 pub mod opening;
 pub mod stopping;
@@ -28,9 +28,12 @@ use crate::types::{LeaderEpoch, Offset, PartitionKey};
 
 /// Kafka's mark of a clean stop.
 pub const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
-const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
-const LOG_START_FILE: &str = "log-start-offset-checkpoint";
-const HIGH_WATERMARK_FILE: &str = "replication-offset-checkpoint";
+/// Kafka's checkpoint of where logs ended that were written out.
+pub(crate) const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+/// Kafka's checkpoint of where logs start.
+pub(crate) const LOG_START_FILE: &str = "log-start-offset-checkpoint";
+/// Kafka's checkpoint of high watermarks.
+pub(crate) const HIGH_WATERMARK_FILE: &str = "replication-offset-checkpoint";
 /// Logs worked on at a time when all are: keeps the disk busy without a descriptor each.
 pub(crate) const LOGS_AT_A_TIME: usize = 8;
 

@@ -33,7 +33,12 @@ pub(crate) fn parse_name(name: &str) -> Option<(&str, PartitionIndex)> {
 
 /// The file's text.
 pub(crate) fn write_metadata(id: TopicId) -> String {
-    let mut text = String::from("version: 0\ntopic_id: ");
+    format!("version: 0\ntopic_id: {}\n", id_text(id))
+}
+
+/// A topic id as Kafka prints it: URL-safe base64 without padding.
+pub(crate) fn id_text(id: TopicId) -> String {
+    let mut text = String::new();
     for chunk in id.0.chunks(3) {
         let mut group = [0; 3];
         group[..chunk.len()].copy_from_slice(chunk);
@@ -43,7 +48,6 @@ pub(crate) fn write_metadata(id: TopicId) -> String {
             text.push(char::from(ALPHABET[usize::try_from(index).unwrap_or(0)]));
         }
     }
-    text.push('\n');
     text
 }
 

@@ -1,9 +1,10 @@
 //! `ringmain produce`, `ringmain consume` and `ringmain topic`: small clients that speak the wire through our own codec
 //! to any Kafka-protocol broker, for trying things out and for scripts. They block, use plain sockets,
-//! and know nothing of the broker in the same binary.
+//! and know nothing of the broker in the same binary. `ringmain log` looks at a stopped broker's files.
 
 pub mod completions;
 pub mod consume;
+pub mod log;
 pub mod produce;
 pub mod topic;
 

@@ -58,7 +58,7 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
         .truncate(false)
         .open(path)
         .map_err(unusable)?;
-    match lock_whole(&file) {
+    match lock_as(&file, libc::F_WRLCK) {
         Ok(()) => {
             file.set_len(0).map_err(unusable)?;
             file.rewind().map_err(unusable)?;
@@ -66,25 +66,50 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
             Ok(DirectoryLock { _file: file })
         }
         Err(Errno::EAGAIN | Errno::EACCES) => {
-            let mut holder = String::new();
-            let read = file.read_to_string(&mut holder);
-            if read.is_err() || holder.is_empty() {
-                "unknown".clone_into(&mut holder);
-            }
-            Err(LockError::Held { directory: directory.to_owned(), holder })
+            Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) })
         }
         Err(errno) => Err(unusable(errno.into())),
     }
 }
 
+/// Keeps brokers, and nobody else, out of a directory that is only read: writes nothing, and makes no lock file. `None`
+/// if there is none, since no broker ever used the directory.
+#[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
+pub fn lock_for_reading(directory: &Path) -> Result<Option<DirectoryLock>, LockError> {
+    let unusable = |source| LockError::Unusable { directory: directory.to_owned(), source };
+    let mut file = match File::open(directory.join(".lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(error)),
+    };
+    match lock_as(&file, libc::F_RDLCK) {
+        Ok(()) => Ok(Some(DirectoryLock { _file: file })),
+        Err(Errno::EAGAIN | Errno::EACCES) => {
+            Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) })
+        }
+        Err(errno) => Err(unusable(errno.into())),
+    }
+}
+
+/// What the process that has the lock wrote.
+#[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let read = file.read_to_string(&mut holder);
+    if read.is_err() || holder.is_empty() {
+        "unknown".clone_into(&mut holder);
+    }
+    holder
+}
+
 /// Locks a file from its first byte to wherever it may grow, for as long as it is open.
 #[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
-fn lock_whole(file: &File) -> nix::Result<()> {
+fn lock_as(file: &File, kind: libc::c_int) -> nix::Result<()> {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "two constants below 8, which the kernel takes as i16"
     )]
-    let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);
+    let (l_type, l_whence) = (kind as i16, libc::SEEK_SET as i16);
     let whole = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole)).map(drop)
 }
@@ -101,5 +126,18 @@ mod tests {
         assert!(text.contains(&std::process::id().to_string()), "{text}");
         drop(held);
         lock(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn readers_share_a_directory_and_keep_a_broker_out() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(lock_for_reading(directory.path()).unwrap().is_none());
+        drop(lock(directory.path()).unwrap());
+        let readers =
+            [lock_for_reading(directory.path()).unwrap(), lock_for_reading(directory.path()).unwrap()];
+        lock(directory.path()).unwrap_err();
+        drop(readers);
+        let _broker = lock(directory.path()).unwrap();
+        lock_for_reading(directory.path()).unwrap_err();
     }
 }

@@ -123,6 +123,7 @@ mod buffer;
 mod contract_tests;
 pub mod executor;
 pub mod page_cache;
+pub mod read_only;
 pub mod real;
 mod ring;
 pub mod sim;

@@ -24,7 +24,7 @@ use crate::types::ShardSlot;
 /// The journals' folder in the log directory.
 pub const JOURNAL_FOLDER: &str = "ringmain.journal";
 /// Name of the file that says which epochs are dead.
-const SETTLED_FILE: &str = "settled";
+pub(crate) const SETTLED_FILE: &str = "settled";
 const SETTLED_MAGIC: &[u8; 4] = b"RMST";
 const SETTLED_VERSION: u32 = 1;
 const SETTLED_BYTES: usize = 20;
@@ -132,7 +132,7 @@ fn write_settled(epoch: u64) -> Vec<u8> {
 }
 
 /// The settled epoch; 0 if nothing ever was.
-async fn read_settled<I: Io>(io: &I, path: PathBuf) -> Result<u64, OpenError> {
+pub(crate) async fn read_settled<I: Io>(io: &I, path: PathBuf) -> Result<u64, OpenError> {
     let file = match io.read_file(&path, SETTLED_BYTES).await {
         Ok(file) => file,
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(0),

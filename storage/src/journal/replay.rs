@@ -83,7 +83,7 @@ pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result
 }
 
 /// The epoch in a journal file's name.
-pub(super) fn epoch_of(name: &str) -> Option<u64> {
+pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     name.strip_suffix(".journal")?.split_once('-')?.0.parse().ok()
 }
 
@@ -192,7 +192,8 @@ fn valid(
     Some(frame)
 }
 
-fn payload_matches(descriptor: &Descriptor, run: &[u8]) -> bool {
+/// Whether a frame's payload run is what its descriptor says.
+pub(crate) fn payload_matches(descriptor: &Descriptor, run: &[u8]) -> bool {
     if descriptor.kind != EntryKind::Batch {
         return crc32c::crc32c(run) == descriptor.crc;
     }

@@ -7,7 +7,7 @@ use crate::partition_folder as folder;
 use crate::types::PartitionKey;
 
 /// The controller's log has no journal and is not ours.
-const METADATA_FOLDER: &str = "__cluster_metadata-0";
+pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata-0";
 /// A longer `partition.metadata` is none.
 const METADATA_BYTES_MAX: usize = 4096;
 

@@ -54,19 +54,24 @@ pub struct RecoveryReport {
 
 /// Journal entries by log, and what they say of its life.
 #[derive(Default)]
-struct Life {
-    incarnation: Option<u64>,
-    deleted: bool,
-    entries: Vec<(Descriptor, Bytes)>,
+pub(crate) struct Life {
+    /// The one that counts.
+    pub(crate) incarnation: Option<u64>,
+    /// Whether it ended.
+    pub(crate) deleted: bool,
+    /// What was journalled in it, in order.
+    pub(crate) entries: Vec<(Descriptor, Bytes)>,
 }
 
 /// What the journals say of the logs of one shard.
 #[derive(Default)]
-struct Remembered {
+pub(crate) struct Remembered {
     /// Each log's newest checkpoint, and the epoch it is of.
-    checkpoints: BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
-    entries: Vec<ReplayedEntry>,
-    frames: u64,
+    pub(crate) checkpoints: BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
+    /// What was journalled, in order.
+    pub(crate) entries: Vec<ReplayedEntry>,
+    /// Frames replayed.
+    pub(crate) frames: u64,
 }
 
 impl<I: Io> LogManager<I> {
@@ -270,7 +275,11 @@ pub async fn finish_open<I: Io>(
 }
 
 /// Reads the journals that may hold something of this shard's logs, one after the other.
-async fn remember<I: Io>(io: &I, config: &StoreConfig, survey: &Survey) -> Result<Remembered, OpenError> {
+pub(crate) async fn remember<I: Io>(
+    io: &I,
+    config: &StoreConfig,
+    survey: &Survey,
+) -> Result<Remembered, OpenError> {
     let mut remembered = Remembered::default();
     for place in survey.places.iter().filter(|place| concerns(place, config)) {
         let checkpoint = read_checkpoint(io, place.path.join(checkpoint::FILE_NAME)).await?;
@@ -313,7 +322,7 @@ fn concerns(place: &JournalPlace, config: &StoreConfig) -> bool {
 }
 
 /// Sorts the journals' entries by log, keeping those of its last life.
-fn lives(
+pub(crate) fn lives(
     entries: Vec<ReplayedEntry>,
     checkpointed: &BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
 ) -> BTreeMap<PartitionKey, Life> {
@@ -341,7 +350,8 @@ fn lives(
     lives
 }
 
-async fn read_checkpoint<I: Io>(io: &I, path: PathBuf) -> Result<Option<Checkpoint>, OpenError> {
+/// The checkpoint of a journal; `None` if there is none.
+pub(crate) async fn read_checkpoint<I: Io>(io: &I, path: PathBuf) -> Result<Option<Checkpoint>, OpenError> {
     let file = match io.read_file(&path, checkpoint::BYTES_MAX).await {
         Ok(file) => file,
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
