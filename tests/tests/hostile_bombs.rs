@@ -119,9 +119,9 @@ fn bombs_are_passed_through_unopened() {
 #[test]
 fn bombs_that_have_to_be_opened_are_refused_with_bounded_memory() {
     let mut place = Neighbourhood::with(&["compression.type=uncompressed"]);
-    // A shard opens one batch at a time, up to 64 MiB, in a buffer that doubles (96 MiB), beside zstd's window (128 MiB).
-    // What the one before took the allocator keeps for a moment.
-    place.grow_at_most((2 * 96 + 128 + 64) * MIB as u64);
+    // A shard opens one batch at a time, up to 64 MiB, beside zstd's window (128 MiB). What the one before took the
+    // allocator keeps for a while.
+    place.grow_at_most(2 * (64 + 128) * MIB as u64);
     for bomb in bombs() {
         place.throughout(|place| assert_ne!(produce(place, &bomb), 0, "more than anybody may bring"));
     }

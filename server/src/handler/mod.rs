@@ -143,6 +143,7 @@ pub struct Broker<I: Io> {
     offline: RefCell<BTreeSet<PartitionKey>>,
     purgatory: Purgatory,
     producer_ids: ProducerIds,
+    opener: Rc<produce::Opener>,
     live: LiveSettings,
     sessions: fetch::Sessions,
     /// This shard's part of fetch sessions, by the session's number; `None` while a fetch uses it.
@@ -161,6 +162,7 @@ impl<I: Io> Broker<I> {
             offline: RefCell::default(),
             purgatory: Purgatory::default(),
             producer_ids: ProducerIds::default(),
+            opener: Rc::default(),
             sessions: fetch::Sessions::default(),
             watches: RefCell::default(),
         })

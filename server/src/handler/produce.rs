@@ -14,14 +14,16 @@
 //! acks → no internal topic → led here → the batch itself (`record::validate`) → the producer's sequence.
 //! No partition's failure touches another's.
 //!
-//! All appends are queued, or sent to the partitions' shards, before the first wait, in the first poll: that keeps the order of a pipelining
-//! producer, and one group of the journal takes the whole request. With acks 1 and −1 the answer leaves when
+//! All appends are queued, or sent to the partitions' shards, before the first wait, in the first poll: that keeps the
+//! order of a pipelining producer, and one group of the journal takes the whole request. Batches that take long to look
+//! into queue up then for their turn ([`opening`]). With acks 1 and −1 the answer leaves when
 //! every batch is durable, that of a duplicate when the original is. With acks=0 nothing is sent; an error
 //! closes the connection, as there is no other way to tell.
 
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use futures::channel::oneshot;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringmain_protocol::messages::produce_response::{
@@ -30,26 +32,28 @@ use ringmain_protocol::messages::produce_response::{
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::io::Io;
 use ringmain_storage::record::batch;
-use ringmain_storage::record::compression::Compression;
-use ringmain_storage::record::recompress::recompress;
-use ringmain_storage::record::validate::{BatchError, ProduceLimits, VerifiedBatch, validate_produced};
+use ringmain_storage::record::validate::ProduceLimits;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TimestampMs};
 
 use self::elsewhere::Elsewhere;
+use self::opening::{Unfit, Work};
 use self::refusal::{Refusal, led_by, refused_batch};
 use super::{Answer, Broker, Context, errors, topics};
 use crate::metadata::image::TopicImage;
 use crate::partition::Partition;
 
 mod elsewhere;
+mod opening;
 mod refusal;
+
+pub(super) use opening::Opener;
 
 /// First version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
 /// First version that may carry zstd.
 const ZSTD_SINCE: i16 = 7;
 /// Bound on what one batch may become when it has to be opened, for a compacted topic or another codec: 64 times the
-/// default batch limit. The buffer doubles as it fills, so a bomb costs three times that for a moment.
+/// default batch limit. A bomb costs that for a moment, and what its codec looks back on.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 /// What became of one partition's batch.
@@ -58,6 +62,8 @@ enum Outcome<I: Io> {
     Queued { partition: Rc<Partition<I>>, end: Offset, response: PartitionProduceResponse },
     /// Refused.
     Refused(PartitionProduceResponse),
+    /// Partition of this index: one of the others, when the batch has been opened.
+    Opening(i32, oneshot::Receiver<Outcome<I>>),
 }
 
 /// A batch that may be appended as far as this shard can tell: the partition's shard looks into it.
@@ -247,52 +253,48 @@ fn try_append<I: Io>(broker: &Broker<I>, order: Order) -> Result<Outcome<I>, Ref
         compacted: settings.compacted,
         decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
     };
-    let summary = validate_produced(&batch, &limits).map_err(|error| refused_batch(&partition, &error))?;
-    if summary.attributes.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState.into());
-    }
-    let batch = to_store((batch, fills_frame), &summary, settings.compression(), &limits)
-        .map_err(|error| refused_batch(&partition, &error))?;
+    let work = Work { batch, fills_frame, compression: settings.compression(), limits };
+    let opener = &broker.opener;
+    let done = if opener.holds_up(key) { Err(work) } else { work.at_once() };
+    Ok(match done {
+        Ok(done) => store(&partition, now, done),
+        Err(work) => Outcome::Opening(key.partition.0, opener.append(broker.io(), partition, work)),
+    })
+}
+
+/// Queues a batch, if it is fit for it.
+fn store<I: Io>(
+    partition: &Rc<Partition<I>>,
+    now: TimestampMs,
+    batch: Result<BytesMut, Unfit>,
+) -> Outcome<I> {
+    let queued = try_store(partition, now, batch);
+    let index = partition.key().partition.0;
+    queued.unwrap_or_else(|refusal| Outcome::Refused(refusal.into_response(index)))
+}
+
+fn try_store<I: Io>(
+    partition: &Rc<Partition<I>>,
+    now: TimestampMs,
+    batch: Result<BytesMut, Unfit>,
+) -> Result<Outcome<I>, Refusal> {
+    let batch = batch.map_err(|unfit| match unfit {
+        Unfit::Batch(error) => refused_batch(partition, &error),
+        Unfit::Transactional => ErrorCode::InvalidTxnState.into(),
+    })?;
     let appended = partition.log().append(batch, partition.leader_epoch(), now).map_err(|error| {
         let log_start_offset = partition.log().offsets().log_start_offset.0;
         Refusal { log_start_offset, ..errors::append(&error).into() }
     })?;
     let response = PartitionProduceResponse {
-        index: key.partition.0,
+        index: partition.key().partition.0,
         base_offset: appended.base_offset.0,
         log_append_time_ms: appended.log_append_time.0,
         log_start_offset: appended.log_start_offset.0,
         ..PartitionProduceResponse::default()
     };
     let end = Offset(appended.last_offset.0 + 1);
-    Ok(Outcome::Queued { partition, end, response })
-}
-
-/// The batch as it is stored: in its topic's codec, its max timestamp that of its records.
-///
-/// The frame's own memory is stored if nobody else has it and most of it is the batch; else the batch is copied.
-fn to_store(
-    (batch, fills_frame): (Bytes, bool),
-    summary: &VerifiedBatch,
-    compression: Option<Compression>,
-    limits: &ProduceLimits,
-) -> Result<BytesMut, BatchError> {
-    if let Some(compression) = compression
-        && let Some(recompressed) = recompress(&batch, compression, limits)?
-    {
-        let (bytes, bytes_max) = (recompressed.len(), limits.batch_bytes_max);
-        if bytes > bytes_max {
-            return Err(BatchError::TooLarge { bytes, bytes_max });
-        }
-        return Ok(recompressed);
-    }
-    let whole = if fills_frame { batch.try_into_mut() } else { Err(batch) };
-    let mut batch = whole.unwrap_or_else(|batch| BytesMut::from(&batch[..]));
-    if summary.max_timestamp_is_wrong {
-        // As Apache does: what the records say counts, a lying header would spoil retention.
-        batch::set_max_timestamp(&mut batch, summary.max_timestamp);
-    }
-    Ok(batch)
+    Ok(Outcome::Queued { partition: Rc::clone(partition), end, response })
 }
 
 /// The bytes of a partition; having none is an error of its own.
@@ -318,9 +320,9 @@ fn endpoints<I: Io>(broker: &Broker<I>, context: &Context) -> Vec<NodeEndpoint> 
 /// Waits until a queued batch is durable and moves the high watermark up to it. With acks=0 nobody waits for
 /// durability, so the store's limit on what waits for the disk has to be waited for.
 async fn settle<I: Io>(outcome: Outcome<I>, acks: i16) -> PartitionProduceResponse {
-    let (partition, end, response) = match outcome {
-        Outcome::Refused(response) => return response,
-        Outcome::Queued { partition, end, response } => (partition, end, response),
+    let (partition, end, response) = match opened(outcome).await {
+        Ok(queued) => queued,
+        Err(refused) => return refused,
     };
     let settled = if acks == 0 {
         partition.log().room().await
@@ -332,6 +334,24 @@ async fn settle<I: Io>(outcome: Outcome<I>, acks: i16) -> PartitionProduceRespon
     match settled {
         Ok(()) => response,
         Err(failed) => Refusal::from(errors::storage(&failed)).into_response(response.index),
+    }
+}
+
+/// A batch that is queued, up to which offset, and the answer when it is durable.
+type QueuedBatch<I> = (Rc<Partition<I>>, Offset, PartitionProduceResponse);
+
+/// Waits until a batch has been opened, if it has to be; the error is its refusal.
+async fn opened<I: Io>(mut outcome: Outcome<I>) -> Result<QueuedBatch<I>, PartitionProduceResponse> {
+    loop {
+        outcome = match outcome {
+            Outcome::Queued { partition, end, response } => return Ok((partition, end, response)),
+            Outcome::Refused(response) => return Err(response),
+            Outcome::Opening(index, opening) => opening.await.unwrap_or_else(|oneshot::Canceled| {
+                // The shard ends: nothing was appended.
+                let refusal = Refusal::from(ErrorCode::KafkaStorageError);
+                Outcome::Refused(refusal.into_response(index))
+            }),
+        };
     }
 }
 
@@ -351,48 +371,12 @@ fn nothing_or_the_end(responses: &[TopicProduceResponse]) -> Answer<ProduceRespo
 
 #[cfg(test)]
 mod tests {
-    use ringmain_storage::config::TimestampType;
     use ringmain_storage::record::batch::BatchHeader;
-    use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
     use ringmain_storage::record::compression::Codec;
     use ringmain_storage::segment::{ReadLimits, Slice};
     use ringmain_storage::types::Offset;
 
     use super::super::test_kit::with_broker;
-    use super::{BytesMut, ProduceLimits, TimestampMs, to_store, validate_produced};
-
-    #[test]
-    fn a_batch_is_stored_where_it_stands_only_if_it_is_most_of_a_frame_that_nobody_else_has() {
-        let limits = ProduceLimits {
-            batch_bytes_max: 1 << 20,
-            zstd_allowed: true,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_min: TimestampMs(i64::MIN),
-            timestamp_max: TimestampMs(i64::MAX),
-            compacted: false,
-            decompressed_bytes_max: 1 << 20,
-        };
-        let mut builder = BatchBuilder::new(Codec::None);
-        builder.push(&NewRecord { value: Some(&[7; 500]), ..NewRecord::default() }).unwrap();
-        let batch = builder.build().unwrap();
-        let stored_in_place = |fills_frame: bool, others: bool| {
-            let mut frame = BytesMut::from(&b"header"[..]);
-            frame.extend_from_slice(&batch);
-            let frame = frame.freeze();
-            let sliced = frame.slice(6..);
-            let other = others.then(|| frame.clone());
-            drop(frame);
-            let summary = validate_produced(&sliced, &limits).unwrap();
-            let address = sliced.as_ptr();
-            let stored = to_store((sliced, fills_frame), &summary, None, &limits).unwrap();
-            assert_eq!(stored, batch[..]);
-            drop(other);
-            stored.as_ptr() == address
-        };
-        assert!(stored_in_place(true, false));
-        assert!(!stored_in_place(true, true), "somebody else still reads the frame");
-        assert!(!stored_in_place(false, false), "a small batch would keep a large frame");
-    }
 
     #[test]
     fn a_topic_with_a_codec_stores_every_batch_in_it() {

@@ -62,6 +62,12 @@ pub trait Io: Clone + 'static {
     /// Replaces a small file atomically: temporary file, sync, rename, directory sync. Durable on return.
     fn replace_file(&self, path: &Path, content: Vec<u8>) -> impl Future<Output = Result<(), IoError>>;
 
+    /// Runs a computation that takes long on a helper thread: this one serves others meanwhile. It goes on to its end
+    /// even if the future is dropped.
+    fn compute<R: Send + 'static>(
+        &self,
+        computation: impl FnOnce() -> R + Send + 'static,
+    ) -> impl Future<Output = R>;
     /// Runs a task on this shard, detached.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
     /// Completes after `duration`.
@@ -122,6 +128,7 @@ mod buffer;
 #[cfg(test)]
 mod contract_tests;
 pub mod executor;
+mod helper;
 pub mod page_cache;
 pub mod read_only;
 pub mod real;

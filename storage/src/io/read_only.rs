@@ -125,6 +125,10 @@ impl Io for ReadOnlyIo {
         refused("replace", path)
     }
 
+    async fn compute<R: Send + 'static>(&self, computation: impl FnOnce() -> R + Send + 'static) -> R {
+        computation()
+    }
+
     /// Nothing that only reads has tasks: it never runs.
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         drop(task);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::helper::Helper;
 use super::ring::{Completion, Durability, Ring};
 use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, executor, page_cache};
 use crate::types::TimestampMs;
@@ -20,6 +21,7 @@ use crate::types::TimestampMs;
 #[derive(Clone, Debug)]
 pub struct RealIo {
     ring: Ring,
+    helper: Rc<Helper>,
     started_at: Instant,
 }
 
@@ -33,7 +35,7 @@ impl RealIo {
         })?;
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let started_at = Instant::now();
-        Ok(Self { ring, started_at })
+        Ok(Self { ring, helper: Rc::default(), started_at })
     }
 }
 
@@ -100,6 +102,10 @@ impl Io for RealIo {
 
     async fn replace_file(&self, path: &Path, content: Vec<u8>) -> Result<(), IoError> {
         off_thread("replace", path, move |path| blocking::replace_file(path, &content)).await
+    }
+
+    async fn compute<R: Send + 'static>(&self, computation: impl FnOnce() -> R + Send + 'static) -> R {
+        self.helper.compute(computation).await
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

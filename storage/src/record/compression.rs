@@ -19,6 +19,9 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// First allocation when decompressing, so that tiny batches stay tiny: the buffer then grows as bytes come.
 const OUTPUT_BYTES_FIRST: usize = 16 * 1024;
 
+/// Up to here the buffer doubles.
+const OUTPUT_BYTES_DOUBLED: usize = 4 << 20;
+
 /// A codec, numbered as in the batch attributes (`compression.type`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Codec {
@@ -176,7 +179,8 @@ pub fn compress(with: impl Into<Compression>, input: &[u8]) -> Result<Cow<'_, [u
     }
 }
 
-/// The buffer doubles, but never beyond what is allowed.
+/// The buffer doubles while it is small. From then on it has room for all that is allowed: what is not written takes no
+/// memory, and to double a large one would take half as much again.
 fn read_bounded(codec: Codec, mut decoder: impl Read, size_max: usize) -> Result<Vec<u8>, CompressionError> {
     let one_too_many = size_max.saturating_add(1);
     let mut output = Vec::with_capacity(OUTPUT_BYTES_FIRST.min(one_too_many));
@@ -193,7 +197,8 @@ fn read_bounded(codec: Codec, mut decoder: impl Read, size_max: usize) -> Result
         if read < room {
             return Ok(output);
         }
-        output.reserve_exact(output.capacity().min(one_too_many.saturating_sub(output.len())));
+        let more = if output.len() < OUTPUT_BYTES_DOUBLED { output.capacity() } else { usize::MAX };
+        output.reserve_exact(more.min(one_too_many.saturating_sub(output.len())));
     }
 }
 

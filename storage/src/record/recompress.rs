@@ -1,9 +1,8 @@
 //! A batch in the codec its topic asks for (`compression.type` other than `producer`). Pure, one batch in, one
 //! batch out: producer id, epoch, sequence, offsets, timestamps and flags stay; codec, length and CRC change.
 //!
-//! It runs where it is called, on the shard: appends keep the order in which a connection's requests came, and a
-//! batch that went elsewhere to be compressed would be overtaken. So such a topic costs its shard what the codec
-//! costs, as it costs Apache Kafka a request thread; a producer that compresses itself costs nothing.
+//! It takes what the codec takes: a small batch may hold very many bytes, so whoever must not stall runs it elsewhere. A
+//! producer that compresses in the topic's codec itself costs nothing.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use bytes::BytesMut;

@@ -17,7 +17,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
 use super::batch::{Attributes, BatchHeader, CRC_COVERS_FROM, HEADER_BYTES, MAGIC, TimestampType};
-use super::compression::{Codec, decompress};
+use super::compression::{Codec, CompressionError, decompress};
 use super::record::{RecordError, read_frame, read_header, read_header_count};
 use super::varint::{Cursor, Malformed};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -240,6 +240,11 @@ impl BatchError {
             | Self::OffsetDelta { .. }
             | Self::Records(_) => BatchErrorKind::InvalidRecord,
         }
+    }
+
+    /// Whether the records, decompressed, were more than the limits allow.
+    pub const fn has_outgrown(&self) -> bool {
+        matches!(self, Self::Records(RecordError::Compression(CompressionError::TooLarge { .. })))
     }
 
     /// The record that is wrong, from 0, where one was found.

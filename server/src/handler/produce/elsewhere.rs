@@ -1,6 +1,9 @@
 //! The part of a Produce that is other shards'.
 
+use std::pin::pin;
+
 use futures::channel::oneshot;
+use futures::future::{Either, select};
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::produce_response::PartitionProduceResponse;
 use ringmain_storage::io::Io;
@@ -19,6 +22,8 @@ pub(super) struct Others {
     waiting: Vec<Option<oneshot::Receiver<Vec<PartitionProduceResponse>>>>,
     indexes: Vec<Vec<i32>>,
     answers: Vec<std::vec::IntoIter<PartitionProduceResponse>>,
+    /// Tell the other shards, by being dropped, that nobody waits any more.
+    here: Vec<oneshot::Sender<()>>,
 }
 
 impl Elsewhere {
@@ -30,12 +35,22 @@ impl Elsewhere {
     /// Sends every shard its orders at once: work of one sender is begun in the order it was sent, which keeps a
     /// pipelining producer's.
     pub(super) fn send<I: Io>(self, broker: &Broker<I>, acks: i16) -> Others {
-        let mut others = Others { waiting: Vec::new(), indexes: Vec::new(), answers: Vec::new() };
+        let mut others =
+            Others { waiting: Vec::new(), indexes: Vec::new(), answers: Vec::new(), here: Vec::new() };
         for (shard, orders) in self.orders.into_iter().enumerate() {
             others.indexes.push(orders.iter().map(|order| order.key.partition.0).collect());
             others.answers.push(Vec::new().into_iter());
             others.waiting.push((!orders.is_empty()).then(|| {
-                broker.router().send(shard, async move |broker| append_orders(&broker, orders, acks).await)
+                let (here, gone) = oneshot::channel();
+                others.here.push(here);
+                broker.router().send(shard, async move |broker| {
+                    let appended = pin!(append_orders(&broker, orders, acks));
+                    match select(appended, gone).await {
+                        Either::Left((responses, _)) => responses,
+                        // Nobody waits for an answer any more, and batches that wait for their turn are given up.
+                        Either::Right(_) => Vec::new(),
+                    }
+                })
             }));
         }
         others

@@ -230,6 +230,12 @@ impl Io for SimIo {
         }
     }
 
+    async fn compute<R: Send + 'static>(&self, computation: impl FnOnce() -> R + Send + 'static) -> R {
+        // Others run before it is done.
+        self.sleep(Duration::from_millis(1)).await;
+        computation()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.world.executor.spawn(task);
     }
