@@ -16,7 +16,8 @@
 //!
 //! Waiting: the answer leaves when `min_bytes` are there, after `max_wait_ms`, or at once if a partition that exists
 //! cannot be read. Batches leave as slices: memory of the tail cache, or file ranges for `sendfile`; never above
-//! the high watermark. A fetch of more than a thousand partitions that cannot be read does not wait, and makes no session.
+//! the high watermark. A fetch of more than a thousand partitions that cannot be read does not wait, and makes no session,
+//! nor does one of more than a thousand while the shard's others have a million.
 
 mod gather;
 mod partitions;
@@ -153,7 +154,7 @@ async fn full<I: Io>(
     if request.session_id != 0 {
         end(broker, request.session_id).await;
     }
-    let mut partitions = Partitions::new(broker.router().shard_count());
+    let mut partitions = Partitions::new(broker.router().shard_count(), broker.sessions().kept());
     partitions.update(asking, request.topics, Vec::new()).await;
     if request.session_epoch == EPOCH_SESSIONLESS || asking.version < 7 {
         return partitions.fetch(broker, asking, (None, true)).await;

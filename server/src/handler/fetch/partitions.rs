@@ -1,6 +1,8 @@
 //! The partitions of one fetch, or of one session: what changes, what shards are asked, and the answer made of it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmain_protocol::messages::fetch_request::{FetchTopic, ForgottenTopic};
@@ -21,6 +23,15 @@ use crate::partition::watch::{Got, WatchChanges};
 /// be read are no more than there are; a client that names so many others will ask for metadata first.
 const UNREADABLE_MAX: usize = 1000;
 
+/// Partitions of a shard's fetches and sessions together beyond which none of them is kept that has more than
+/// [`FEW`]. A partition takes some 360 bytes, with its watch.
+const KEPT_MAX: usize = 1_000_000;
+/// A fetch or session of so many partitions is kept whatever the others have.
+const FEW: usize = 1000;
+
+/// How many partitions a shard's fetches and sessions have together.
+pub(super) type Kept = Rc<Cell<usize>>;
+
 /// The partitions of one fetch, or of one session.
 pub(super) struct Partitions {
     slots: Slots,
@@ -34,11 +45,20 @@ pub(super) struct Partitions {
     owned: Vec<usize>,
     /// The slot whose turn it is when there is more than may be given.
     first: u32,
+    kept: Kept,
+    /// How many of them are these.
+    counted: usize,
+}
+
+impl Drop for Partitions {
+    fn drop(&mut self) {
+        self.kept.set(self.kept.get() - self.counted);
+    }
 }
 
 impl Partitions {
     /// None yet, of a broker with so many shards.
-    pub(super) fn new(shard_count: usize) -> Self {
+    pub(super) fn new(shard_count: usize, kept: &Kept) -> Self {
         Self {
             slots: Slots::default(),
             unresolved: BTreeSet::new(),
@@ -46,6 +66,8 @@ impl Partitions {
             forgotten: vec![Vec::new(); shard_count],
             owned: vec![0; shard_count],
             first: 0,
+            kept: Rc::clone(kept),
+            counted: 0,
         }
     }
 
@@ -54,9 +76,12 @@ impl Partitions {
         self.slots.is_empty()
     }
 
-    /// Whether they take no more memory than partitions that can be read need.
+    /// Whether a fetch may wait with them, and a session have them: they take no more memory than partitions that can be
+    /// read need, and there is room for them.
     pub(super) fn are_worth_keeping(&self) -> bool {
-        self.unresolved.len() <= UNREADABLE_MAX && self.slots.vacant() <= self.slots.len() + UNREADABLE_MAX
+        self.unresolved.len() <= UNREADABLE_MAX
+            && self.slots.vacant() <= self.slots.len() + UNREADABLE_MAX
+            && (self.slots.len() <= FEW || self.kept.get() <= KEPT_MAX)
     }
 
     /// Takes in what a request names and drops what it forgets.
@@ -90,6 +115,8 @@ impl Partitions {
                 self.forget(at, partition);
             }
         }
+        let counted = std::mem::replace(&mut self.counted, self.slots.len());
+        self.kept.set(self.kept.get() + self.counted - counted);
     }
 
     fn forget(&mut self, topic: TopicAt, partition: i32) {
@@ -130,9 +157,9 @@ impl Partitions {
             // A shard that is not asked is told when it is: it must not answer for slots that others have by then.
             changes[*owner].forgotten = std::mem::take(&mut self.forgotten[*owner]);
         }
-        let is_small = refused.len() <= UNREADABLE_MAX;
-        let (limits, wait_max) = (asking.limits, if is_small { asking.wait_max } else { Duration::ZERO });
-        if is_small {
+        let may_wait = self.are_worth_keeping();
+        let (limits, wait_max) = (asking.limits, if may_wait { asking.wait_max } else { Duration::ZERO });
+        if may_wait {
             drop(asking.right.take());
         }
         let gathering = Gathering { watch: number, changes, owners, limits, wait_max, first: self.first };

@@ -18,7 +18,7 @@ use ringmain_storage::segment::Slice;
 
 use super::super::{Answer, Broker};
 use super::Asking;
-use super::partitions::Partitions;
+use super::partitions::{Kept, Partitions};
 
 /// A session that was idle this long may be ended to make room for another
 /// (`min.incremental.fetch.session.eviction.ms`, whose default it is).
@@ -50,15 +50,21 @@ pub(super) enum Continued {
 #[derive(Default)]
 pub(in super::super) struct Sessions {
     by_number: RefCell<HashMap<i32, Rc<Session>>>,
+    kept: Kept,
 }
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("count", &self.by_number.borrow().len()).finish()
+        f.debug_struct("Sessions").field("count", &self.by_number.borrow().len()).finish_non_exhaustive()
     }
 }
 
 impl Sessions {
+    /// How many partitions the shard's sessions and fetches have.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// Ends a session; one that is not there is no error.
     pub(super) fn end<I: Io>(&self, broker: &Broker<I>, number: i32) {
         if self.by_number.borrow_mut().remove(&number).is_some() {

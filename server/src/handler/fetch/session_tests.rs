@@ -186,7 +186,28 @@ fn a_fetch_of_very_many_partitions_that_are_not_there_neither_waits_nor_makes_a_
         assert!(client.fetch(1000, &named(900), &[]).await.session_id > 0);
         let more: Vec<_> = names.iter().skip(900).map(|name| (&name[..], 0)).collect();
         assert_eq!(client.fetch(1000, &more, &[]).await.session_id, 0);
-        assert_eq!(format!("{:?}", kit.broker.sessions()), "Sessions { count: 0 }");
+        assert_eq!(kit.broker.sessions().kept().get(), 0);
+    });
+}
+
+#[test]
+fn a_session_of_many_partitions_needs_room_beside_the_others() {
+    with_broker(async |kit| {
+        let kept = kit.broker.sessions().kept();
+        let names: Vec<String> = (0..1000).map(|number| format!("unknown-{number}")).collect();
+        let names: Vec<_> = names.iter().map(|name| (&name[..], 0)).collect();
+        kit.create_topic("a", 1, &[]).await;
+        let mut client = Client::new(&kit);
+        assert!(client.fetch(1000, &names, &[]).await.session_id > 0);
+        assert_eq!(kept.get(), 1000);
+        client.fetch(1000, &[("a", 0)], &["unknown-0", "unknown-1"]).await;
+        assert_eq!(kept.get(), 999);
+        // Others take all the room.
+        kept.set(kept.get() + 1_000_000);
+        assert!(client.fetch(1000, &[], &["unknown-2"]).await.session_id > 0, "it has few");
+        let many = [("unknown-0", 0), ("unknown-1", 0), ("unknown-2", 0)];
+        assert_eq!(client.fetch(1000, &many, &[]).await.session_id, 0);
+        assert_eq!(kept.get(), 1_000_000);
     });
 }
 
