@@ -113,6 +113,8 @@ impl<I: Io> LogManager<I> {
             entries: Vec::new(),
             clean: true,
             log_start_offset: Offset(0),
+            is_start_told: false,
+            clean_end: None,
         };
         let log = Log::new(shared, &known, config);
         self.logs.borrow_mut().insert(key, Rc::clone(&log));

@@ -4,6 +4,7 @@ mod blocks;
 mod changes;
 pub mod checkpoint_file;
 pub mod epoch_cache;
+mod expected;
 mod indexing;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;

@@ -12,6 +12,7 @@ use futures::lock::Mutex;
 use super::LogOffsets;
 use super::changes::Changes;
 use super::epoch_cache::{self, EpochCache};
+use super::expected::damaged;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
@@ -45,6 +46,10 @@ pub(crate) struct Known<'a> {
     pub(crate) clean: bool,
     /// Log start offset from Kafka's checkpoint file.
     pub(crate) log_start_offset: Offset,
+    /// Whether that file says it.
+    pub(crate) is_start_told: bool,
+    /// Where Kafka's checkpoint file says that the log ended.
+    pub(crate) clean_end: Option<Offset>,
 }
 
 /// Counts for the report.
@@ -162,6 +167,7 @@ impl<I: Io> Log<I> {
             let Some(first) = bases.pop_first() else { break };
             runs.remove(&first);
         }
+        known.check_segments(&bases, log_start, &names)?;
         known.log_start_offset = log_start.max(bases.first().copied().unwrap_or(log_start));
         let log = Self::new(shared, &known, LogConfig::default());
         log.load_state(&known, &names).await?;
@@ -172,7 +178,7 @@ impl<I: Io> Log<I> {
             let found = Found { base: *base, file_bytes, last: Some(*base) == last };
             log.open_segment(&known, found, run, counts).await?;
         }
-        log.finish_open(&known);
+        log.finish_open(&known)?;
         Ok(log)
     }
 
@@ -227,7 +233,7 @@ impl<I: Io> Log<I> {
         if file_bytes.is_some() {
             segment.set_existing(size, false);
         }
-        let from = match known.checkpoint {
+        let mut from = match known.checkpoint {
             Some(checkpoint) if checkpoint.recovery_point.segment_base == base => {
                 checkpoint.recovery_point.position
             }
@@ -235,6 +241,10 @@ impl<I: Io> Log<I> {
             _ => 0,
         };
         let acknowledged = if runs.is_empty() {
+            if size < from {
+                let what = format!("only {size} bytes long, but synced up to {from}");
+                return Err(damaged(&segment.path(".log"), what));
+            }
             if !last {
                 segment.set_existing(size, true);
                 return Ok(());
@@ -246,21 +256,35 @@ impl<I: Io> Log<I> {
             end
         };
         segment.index_from.set(from);
-        let checked = self.check(&segment, from).await?;
+        let mut checked = self.check(&segment, from).await?;
+        let journalled = segment.head_journalled.get();
+        if known.clean && !journalled && checked.end == from && 0 < from && from < size {
+            // It may be the index that is wrong.
+            from = 0;
+            segment.index_from.set(from);
+            checked = self.check(&segment, from).await?;
+        }
+        let acknowledged =
+            if known.is_settled() { acknowledged.max(segment.size.get()) } else { acknowledged };
         if checked.end < acknowledged {
             let what = format!("no whole batch at {}, but acknowledged up to {acknowledged}", checked.end);
-            return Err(OpenError::Damaged { path: segment.path(".log"), what });
+            return Err(damaged(&segment.path(".log"), what));
         }
         if let Some(next) = checked.next_offset {
             self.scanned_end.set(next.max(self.scanned_end.get()));
         }
-        let journalled = segment.head_journalled.get();
         if !last {
             return Ok(self.seal_recovered(&segment).await?);
         }
         if !journalled {
             let end = checked.end;
             if end < size {
+                let next = checked.next_offset.unwrap_or(base);
+                if let Some(behind) = self.batch_behind(&segment, (end, next)).await? {
+                    let way_out = format!("to go on without what is behind, cut the file to {end} bytes");
+                    let what = format!("no whole batch at {end}, but one at {behind}; {way_out}");
+                    return Err(damaged(&segment.path(".log"), what));
+                }
                 counts.cut_bytes += size - end;
                 tracing::warn!("{}: torn tail cut from {size} to {end}", segment.path(".log").display());
                 let file = segment.file().await?;
@@ -270,7 +294,11 @@ impl<I: Io> Log<I> {
             if file_bytes.is_some() {
                 segment.set_existing(end, false);
                 segment.index_from.set(from);
-                segment.reopen(segment.read_file(block_floor(end), end).await?);
+                let head = segment.read_file(block_floor(end), end).await?;
+                if block_floor(end) + to_u64(head.len()) != end {
+                    return Err(damaged(&segment.path(".log"), format!("cannot be read up to {end}")));
+                }
+                segment.reopen(head);
             }
         }
         if segment.first_timestamp.get().is_none() {
@@ -294,7 +322,7 @@ impl<I: Io> Log<I> {
         runs.sort_by_key(|(position, _)| *position);
         let begin = runs.first().map_or(0, |(position, _)| *position);
         let from = block_floor(begin);
-        let damaged = |what: String| OpenError::Damaged { path: segment.path(".log"), what };
+        let damaged = |what: String| damaged(&segment.path(".log"), what);
         if file_size < begin && from != begin {
             return Err(damaged(format!("{file_size} bytes long, but the journal goes on at {begin}")));
         }
@@ -397,9 +425,9 @@ impl<I: Io> Log<I> {
         index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
     }
 
-    fn finish_open(&self, known: &Known<'_>) {
+    fn finish_open(&self, known: &Known<'_>) -> Result<(), OpenError> {
         let last = self.state.borrow().segments.back().map(Rc::clone);
-        let mut end = known.log_start_offset.max(self.scanned_end.get());
+        let mut end = self.scanned_end.get();
         if let Some(last) = &last {
             end = end.max(last.base_offset);
             self.durable.set(LogPoint { segment_base: last.base_offset, position: last.size.get() });
@@ -413,6 +441,7 @@ impl<I: Io> Log<I> {
             }
             high_watermark = checkpoint.high_watermark;
         }
+        known.check_end(end)?;
         let start = known.log_start_offset;
         let high_watermark = high_watermark.min(end).max(start);
         let offsets = LogOffsets {
@@ -424,5 +453,6 @@ impl<I: Io> Log<I> {
         };
         offsets.check();
         self.offsets.set(offsets);
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use event_listener::Event;
 use futures::lock::Mutex;
 
 use super::folders::{Owner, owner_of};
-use super::{CLEAN_SHUTDOWN_FILE, LOG_START_FILE, LogManager};
+use super::{CLEAN_SHUTDOWN_FILE, LOG_START_FILE, LogManager, RECOVERY_POINT_FILE};
 use crate::background;
 use crate::cache::TailCache;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, LogCheckpoint};
@@ -150,6 +150,7 @@ impl<I: Io> LogManager<I> {
         let log_dir = &self.shared.config.log_dir;
         // For logs no journal knows: Kafka's own file is all there is.
         let starts = self.read_offsets(LOG_START_FILE).await?;
+        let ends = if clean { self.read_offsets(RECOVERY_POINT_FILE).await? } else { BTreeMap::new() };
         let Remembered { mut checkpoints, entries, .. } = remembered;
         let mut lives = lives(entries, &checkpoints);
         let mut counts = Counts::default();
@@ -196,6 +197,8 @@ impl<I: Io> LogManager<I> {
                 entries: life.entries,
                 clean,
                 log_start_offset: start.copied().unwrap_or_default(),
+                is_start_told: start.is_some(),
+                clean_end: ends.get(name).copied(),
             };
             if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
                 // A killed process may leave names that are visible and not yet durable.
@@ -246,8 +249,11 @@ impl<I: Io> LogManager<I> {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(error) => return Err(error.into()),
         };
-        let offsets = read_partition_offsets(&file)
-            .map_err(|error| OpenError::Damaged { path, what: error.to_string() })?;
+        let offsets = read_partition_offsets(&file).unwrap_or_else(|error| {
+            // As Kafka: the segments say the rest.
+            tracing::error!("{} is damaged and not used: {error}", path.display());
+            Vec::new()
+        });
         Ok(offsets
             .into_iter()
             .map(|entry| (folder::name(&entry.topic, entry.partition), entry.offset))

@@ -3,3 +3,4 @@
 
 mod folders;
 mod kit;
+mod tails;

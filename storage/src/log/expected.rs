@@ -1,0 +1,111 @@
+//! What a log's files have to have when it is opened, told by those who know: the journal's checkpoint, Kafka's own files
+//! after a clean stop, and the indexes beside the segments. What is missing is damage, and nothing is cut.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::log::Log;
+use super::recovery::Known;
+use crate::error::OpenError;
+use crate::io::{Io, IoError};
+use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
+use crate::segment::segment::{Segment, to_u64};
+use crate::segment::{offset_index, time_index};
+use crate::types::Offset;
+
+/// Looked through at a time for batches behind one that is damaged.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Damage of a file.
+pub(super) fn damaged(path: &Path, what: String) -> OpenError {
+    OpenError::Damaged { path: path.to_path_buf(), what }
+}
+
+impl Known<'_> {
+    /// Whether nothing can be torn that the journal does not hold: what was acknowledged before this start stands
+    /// synced in the segments.
+    pub(super) fn is_settled(&self) -> bool {
+        self.clean || self.checkpoint.is_some()
+    }
+
+    /// Segments that have to be there and are not: `bases` are those that files or the journal have.
+    pub(super) fn check_segments(
+        &self,
+        bases: &BTreeSet<Offset>,
+        log_start: Offset,
+        names: &[String],
+    ) -> Result<(), OpenError> {
+        let first = bases.first().copied().unwrap_or(log_start);
+        let told = self.checkpoint.is_some() || self.clean && self.is_start_told;
+        if told && log_start < first {
+            let what = format!("the first segment begins at {first}, but the log at {log_start}");
+            return Err(damaged(&self.directory, what));
+        }
+        if !self.is_settled() {
+            return Ok(());
+        }
+        for name in names {
+            let stem = name.strip_suffix(offset_index::SUFFIX).or(name.strip_suffix(time_index::SUFFIX));
+            let Some(base) = stem.and_then(|digits| digits.parse().ok()).map(Offset) else { continue };
+            if base >= log_start && !bases.contains(&base) {
+                let what = format!("{name} is there, but its segment is not");
+                return Err(damaged(&self.directory, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log that was opened ends where it has to; `end` is what its files and the journal have.
+    pub(super) fn check_end(&self, end: Offset) -> Result<(), OpenError> {
+        let needed = match self.checkpoint {
+            Some(checkpoint) => checkpoint.state_offset,
+            None if self.clean => self.clean_end.unwrap_or_default(),
+            None => Offset(0),
+        };
+        let needed = needed.max(self.log_start_offset);
+        if end < needed {
+            let what = format!("its segments end at {end}, but it was acknowledged up to {needed}");
+            return Err(damaged(&self.directory, what));
+        }
+        Ok(())
+    }
+}
+
+impl<I: Io> Log<I> {
+    /// Looks behind `end`, where no whole batch is: for one with offsets from `next` on. A torn tail has none.
+    pub(super) async fn batch_behind(
+        &self,
+        segment: &Segment<I>,
+        (end, next): (u64, Offset),
+    ) -> Result<Option<u64>, IoError> {
+        let size = segment.size.get();
+        let mut from = end + 1;
+        while from + to_u64(HEADER_BYTES) <= size {
+            let to = size.min(from + WINDOW_BYTES + to_u64(HEADER_BYTES));
+            let window = segment.read_file(from, to).await?;
+            for at in 0..=window.len().saturating_sub(HEADER_BYTES) {
+                let rest = window.get(at..).unwrap_or_default();
+                let Some(len) = plausible(rest, next) else { continue };
+                let position = from + to_u64(at);
+                if position + to_u64(len) > size {
+                    continue;
+                }
+                let bytes = segment.read_file(position, position + to_u64(len)).await?;
+                let Some(header) = BatchHeader::read(&bytes) else { continue };
+                if bytes.len() == len && batch::compute_crc(&bytes) == Some(header.crc()) {
+                    return Ok(Some(position));
+                }
+            }
+            from += WINDOW_BYTES;
+        }
+        Ok(None)
+    }
+}
+
+/// The length of the batch that may begin here, if its header could be that of a batch from `next` on.
+fn plausible(bytes: &[u8], next: Offset) -> Option<usize> {
+    let header = BatchHeader::read(bytes).filter(|header| header.magic() == batch::MAGIC)?;
+    let span = header.base_offset().0.checked_sub(next.0)?;
+    let fits = (0..=i64::from(i32::MAX)).contains(&span) && header.last_offset_delta() >= 0;
+    header.batch_bytes().filter(|_| fits)
+}
