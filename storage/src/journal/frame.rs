@@ -263,6 +263,15 @@ pub struct Frame {
     pub bytes: usize,
 }
 
+/// The checksum, if it is that of header and descriptors; `rest` begins with them.
+fn checked(raw: &RawHeader, rest: &[u8]) -> Option<u32> {
+    let count = usize::try_from(raw.descriptor_count.get()).ok()?;
+    let descriptors = rest.get(..count.checked_mul(DESCRIPTOR_BYTES)?)?;
+    let unsummed = RawHeader { checksum: 0.into(), ..*raw };
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(unsummed.as_bytes()), descriptors);
+    (checksum == raw.checksum.get()).then_some(checksum)
+}
+
 /// Looks at `bytes`, which begin where a frame may begin.
 pub fn look(bytes: &[u8]) -> Look {
     let Ok((raw, rest)) = RawHeader::read_from_prefix(bytes) else { return Look::Absent };
@@ -270,7 +279,10 @@ pub fn look(bytes: &[u8]) -> Look {
         return Look::Absent;
     }
     if raw.version.get() != VERSION {
-        return Look::UnknownVersion(raw.version.get());
+        // A frame of ours whose version is damaged is no newer one.
+        let ours = RawHeader { version: VERSION.into(), ..raw };
+        let whole = bytes.get(HEADER_BYTES..).and_then(|rest| checked(&ours, rest));
+        return whole.map_or(Look::UnknownVersion(raw.version.get()), |_| Look::Damaged);
     }
     let (Ok(count), Ok(payload_bytes)) =
         (usize::try_from(raw.descriptor_count.get()), usize::try_from(raw.payload_bytes.get()))
@@ -284,12 +296,7 @@ pub fn look(bytes: &[u8]) -> Look {
     let Some(descriptors) = rest.get(..descriptors_bytes) else {
         return Look::Short(HEADER_BYTES + descriptors_bytes);
     };
-    let mut unsummed = raw;
-    unsummed.checksum = 0.into();
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(unsummed.as_bytes()), descriptors);
-    if checksum != raw.checksum.get() {
-        return Look::Damaged;
-    }
+    let Some(checksum) = checked(&raw, descriptors) else { return Look::Damaged };
     let mut parsed = Vec::with_capacity(count);
     let mut sum = 0_usize;
     for chunk in descriptors.chunks_exact(DESCRIPTOR_BYTES) {

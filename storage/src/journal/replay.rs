@@ -10,6 +10,7 @@ use super::frame::{self, Descriptor, EntryKind, Frame, Look};
 use crate::error::OpenError;
 use crate::io::{BLOCK_BYTES, Io, IoFile, OpenHow};
 use crate::record::batch::{self, BatchHeader};
+use crate::types::PartitionKey;
 
 /// Read in steps of this size: large enough for the disk's full speed.
 const READ_BYTES: usize = 1 << 20;
@@ -42,6 +43,21 @@ pub struct Replayed {
     pub entries: Vec<ReplayedEntry>,
     /// Frames followed.
     pub frames: u64,
+    /// What of it was acknowledged and cannot be read.
+    pub damage: Vec<JournalDamage>,
+}
+
+/// Acknowledged entries that cannot be read back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalDamage {
+    /// Whose they are; `None` if that stood in what cannot be read: any partition of this journal's may have some.
+    pub key: Option<PartitionKey>,
+    /// The start that wrote them.
+    pub epoch: u64,
+    /// The file.
+    pub path: PathBuf,
+    /// Where, and what is wrong.
+    pub what: String,
 }
 
 impl std::fmt::Debug for ReplayedEntry {
@@ -59,7 +75,16 @@ impl std::fmt::Debug for Replayed {
 struct Loaded {
     path: PathBuf,
     bytes: Bytes,
-    first: Frame,
+    /// Absent if its first frame cannot be read: then others of it may say that it was durable.
+    first: Option<Frame>,
+}
+
+/// A frame of the chain, valid but for those of its payload runs that are marked bad.
+struct Link<'a> {
+    file: &'a Loaded,
+    position: usize,
+    frame: Frame,
+    bad: Vec<usize>,
 }
 
 /// Replays everything in `directory` from `from` on; older epochs are skipped.
@@ -77,7 +102,7 @@ pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result
     }
     for (epoch, files) in epochs {
         let first = if epoch == from.epoch { from.sequence } else { 1 };
-        follow(&files, epoch, first, &mut replayed)?;
+        follow(&files, epoch, first, &mut replayed);
     }
     Ok(replayed)
 }
@@ -87,7 +112,7 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     name.strip_suffix(".journal")?.split_once('-')?.0.parse().ok()
 }
 
-/// A file's bytes, if a frame of its epoch begins it.
+/// A file's bytes, unless it was never written to.
 async fn load<I: Io>(io: &I, path: PathBuf, epoch: u64) -> Result<Option<Loaded>, OpenError> {
     let file = io.open(&path, OpenHow::Read).await?;
     let size = file.size().await?;
@@ -96,100 +121,126 @@ async fn load<I: Io>(io: &I, path: PathBuf, epoch: u64) -> Result<Option<Loaded>
     }
     let mut bytes = BytesMut::new();
     let mut position = 0;
+    let mut is_empty = true;
     while position < size {
         let read = file.read_at(position, READ_BYTES).await?;
         if read.is_empty() {
             break;
         }
-        if position == 0 && matches!(frame::look(&read), Look::Absent) {
-            return Ok(None);
-        }
+        is_empty &= read.iter().all(|byte| *byte == 0);
         bytes.extend_from_slice(&read);
         position += u64::try_from(read.len()).unwrap_or(u64::MAX);
         if !read.len().is_multiple_of(BLOCK_BYTES) {
             break;
         }
     }
-    match frame::look(&bytes) {
-        Look::Frame(first) if first.header.epoch == epoch => {
-            Ok(Some(Loaded { path, bytes: bytes.freeze(), first }))
+    if is_empty {
+        return Ok(None);
+    }
+    let first = match frame::look(&bytes) {
+        Look::Frame(first) => Some(first).filter(|first| first.header.epoch == epoch),
+        Look::UnknownVersion(version) => {
+            return Err(OpenError::UnknownVersion { path, version: u32::from(version) });
         }
-        Look::UnknownVersion(version) => Err(OpenError::UnknownVersion { path, version: u32::from(version) }),
-        _ => Ok(None),
+        Look::Absent | Look::Damaged | Look::Short(_) => None,
+    };
+    Ok(Some(Loaded { path, bytes: bytes.freeze(), first }))
+}
+
+/// Follows one epoch's chain from the file that `first` begins, and says what of it is lost.
+fn follow(files: &[Loaded], epoch: u64, first: u64, replayed: &mut Replayed) {
+    let chain = chain(files, epoch, first);
+    let expected = first + u64::try_from(chain.len()).unwrap_or(0);
+    // A frame says up to where all was durable when it was built.
+    let durable = durable(files, epoch);
+    for link in chain {
+        let sequence = link.frame.header.sequence;
+        if !link.bad.is_empty() && durable.as_ref().is_none_or(|(known, ..)| *known < sequence) {
+            // Torn, and all behind it with it: nothing was acknowledged behind a frame that was not durable.
+            return;
+        }
+        take(&link, epoch, replayed);
+        replayed.frames += 1;
+    }
+    if let Some((_, path, position)) = durable.filter(|(known, ..)| *known >= expected) {
+        let what = format!(
+            "frame {expected} of epoch {epoch} cannot be read, but the frame at {position} of {} says it was durable",
+            path.display()
+        );
+        let end = files.iter().find(|file| file.first.is_none()).map_or(path, |file| file.path.clone());
+        replayed.damage.push(JournalDamage { key: None, epoch, path: end, what });
     }
 }
 
-/// Follows one epoch's chain from the file that `first` begins.
-fn follow(files: &[Loaded], epoch: u64, first: u64, replayed: &mut Replayed) -> Result<(), OpenError> {
+/// The frames that follow each other from `first` on, by all rules but the last.
+fn chain(files: &[Loaded], epoch: u64, first: u64) -> Vec<Link<'_>> {
+    let mut chain: Vec<Link<'_>> = Vec::new();
     let mut expected = first;
-    let mut predecessor = None;
-    let mut at: Option<(&Loaded, usize)> = None;
-    let begins = |sequence| files.iter().find(|file| file.first.header.sequence == sequence);
+    let begins = |sequence| {
+        let begins = |first: &Frame| first.header.sequence == sequence;
+        files.iter().find(|file| file.first.as_ref().is_some_and(begins))
+    };
     loop {
-        let here = at.and_then(|(file, position)| {
-            valid(file, position, epoch, expected, predecessor).map(|frame| (file, position, frame))
-        });
-        let next = here.or_else(|| {
-            let file = begins(expected)?;
-            valid(file, 0, epoch, expected, predecessor).map(|frame| (file, 0, frame))
-        });
-        let Some((file, position, frame)) = next else { break };
-        take(file, position, &frame, replayed);
-        replayed.frames += 1;
+        let last = chain.last();
+        let wanted = Wanted { epoch, sequence: expected, predecessor: last.map(|link| link.frame.checksum) };
+        let here = last.and_then(|link| wanted.at(link.file, link.position + link.frame.bytes));
+        let Some(link) = here.or_else(|| wanted.at(begins(expected)?, 0)) else { return chain };
+        chain.push(link);
         expected += 1;
-        predecessor = Some(frame.checksum);
-        at = Some((file, position + frame.bytes));
     }
-    // The chain ended. A frame with a later sequence was only built when all before it were durable.
+}
+
+/// Up to which frame some frame of the epoch says that all was durable, and where that frame is.
+fn durable(files: &[Loaded], epoch: u64) -> Option<(u64, PathBuf, usize)> {
+    let mut durable: Option<(u64, PathBuf, usize)> = None;
     for file in files {
         let mut position = 0;
         while position < file.bytes.len() {
-            if let Look::Frame(frame) = frame::look(file.bytes.get(position..).unwrap_or_default()) {
-                if frame.header.epoch == epoch && frame.header.durable_sequence >= expected {
-                    return Err(OpenError::JournalDamaged {
-                        path: file.path.clone(),
-                        what: format!(
-                            "frame {expected} of epoch {epoch} cannot be read, but frame {} at {position} says it was durable",
-                            frame.header.sequence
-                        ),
-                    });
+            if let Look::Frame(frame) = frame::look(file.bytes.get(position..).unwrap_or_default())
+                && frame.header.epoch == epoch
+            {
+                let known = frame.header.durable_sequence;
+                if durable.as_ref().is_none_or(|(best, ..)| *best < known) {
+                    durable = Some((known, file.path.clone(), position));
                 }
                 // Skips a valid frame's payload: records may contain anything, also what looks like a frame.
-                if frame.header.epoch == epoch {
-                    position += frame.bytes;
-                    continue;
-                }
+                position += frame.bytes;
+            } else {
+                position += BLOCK_BYTES;
             }
-            position += BLOCK_BYTES;
         }
     }
-    Ok(())
+    durable
 }
 
-/// The frame at `position`, if it is valid by all rules of [`frame`] for this place in the chain.
-fn valid(
-    file: &Loaded,
-    position: usize,
+/// A place in the chain.
+struct Wanted {
     epoch: u64,
     sequence: u64,
     predecessor: Option<u32>,
-) -> Option<Frame> {
-    let bytes = file.bytes.get(position..)?;
-    let Look::Frame(frame) = frame::look(bytes) else { return None };
-    let chained = predecessor.is_none_or(|checksum| frame.header.predecessor == checksum);
-    if frame.header.epoch != epoch || frame.header.sequence != sequence || !chained {
-        return None;
-    }
-    let mut run_at = frame.payload_at;
-    for descriptor in &frame.descriptors {
-        let len = usize::try_from(descriptor.len).ok()?;
-        let run = bytes.get(run_at..run_at.checked_add(len)?)?;
-        if !payload_matches(descriptor, run) {
+}
+
+impl Wanted {
+    /// The frame at `position`, if it is valid for this place by rules 1 to 5 of [`frame`].
+    fn at<'a>(&self, file: &'a Loaded, position: usize) -> Option<Link<'a>> {
+        let bytes = file.bytes.get(position..)?;
+        let Look::Frame(frame) = frame::look(bytes) else { return None };
+        let header = frame.header;
+        let chained = self.predecessor.is_none_or(|checksum| header.predecessor == checksum);
+        if header.epoch != self.epoch || header.sequence != self.sequence || !chained {
             return None;
         }
-        run_at += len;
+        let mut bad = Vec::new();
+        let mut run_at = frame.payload_at;
+        for (index, descriptor) in frame.descriptors.iter().enumerate() {
+            let end = run_at.checked_add(usize::try_from(descriptor.len).ok()?)?;
+            if !payload_matches(descriptor, bytes.get(run_at..end)?) {
+                bad.push(index);
+            }
+            run_at = end;
+        }
+        Some(Link { file, position, frame, bad })
     }
-    Some(frame)
 }
 
 /// Whether a frame's payload run is what its descriptor says.
@@ -207,13 +258,18 @@ pub(crate) fn payload_matches(descriptor: &Descriptor, run: &[u8]) -> bool {
     })
 }
 
-fn take(file: &Loaded, position: usize, frame: &Frame, replayed: &mut Replayed) {
-    let mut run_at = position + frame.payload_at;
-    for descriptor in &frame.descriptors {
+fn take(link: &Link<'_>, epoch: u64, replayed: &mut Replayed) {
+    let mut run_at = link.position + link.frame.payload_at;
+    for (index, descriptor) in link.frame.descriptors.iter().enumerate() {
         let end = run_at + usize::try_from(descriptor.len).unwrap_or(0);
-        let payload = file.bytes.slice(run_at..end);
-        let epoch = frame.header.epoch;
-        replayed.entries.push(ReplayedEntry { epoch, descriptor: *descriptor, payload });
+        if link.bad.contains(&index) {
+            let what = format!("the entry at {run_at} does not have its checksum");
+            let (key, path) = (Some(descriptor.key), link.file.path.clone());
+            replayed.damage.push(JournalDamage { key, epoch, path, what });
+        } else {
+            let payload = link.file.bytes.slice(run_at..end);
+            replayed.entries.push(ReplayedEntry { epoch, descriptor: *descriptor, payload });
+        }
         run_at = end;
     }
 }

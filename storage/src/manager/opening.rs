@@ -24,7 +24,7 @@ use crate::io::{Io, IoError};
 use crate::journal::directories::{self, JournalPlace, Survey, survey};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::{Failure, Journal, closed};
-use crate::journal::replay::{ReplayFrom, ReplayedEntry, replay};
+use crate::journal::replay::{JournalDamage, ReplayFrom, ReplayedEntry, replay};
 use crate::log::Log;
 use crate::log::checkpoint_file::read_partition_offsets;
 use crate::log::recovery::{Counts, Known};
@@ -294,6 +294,9 @@ pub(crate) async fn remember<I: Io>(
         let from = checkpoint.as_ref().map_or(settled, |checkpoint| checkpoint.from.max(settled));
         let replayed = replay(io, &place.path, from).await?;
         remembered.frames += replayed.frames;
+        if let Some(JournalDamage { path, what, .. }) = replayed.damage.into_iter().next() {
+            return Err(OpenError::JournalDamaged { path, what });
+        }
         let owned = |key| config.slot.owns(key);
         for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
             let epoch = from.epoch;

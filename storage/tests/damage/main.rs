@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod folders;
+mod journal;
 mod kit;
 mod tails;
