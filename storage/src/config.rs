@@ -20,7 +20,7 @@ pub struct StoreConfig {
     pub slot: ShardSlot,
     /// Length of one journal file. A frame never crosses files, so the largest batch must fit into one.
     pub journal_file_bytes: u64,
-    /// Files the ring starts with, at least two: one is written while the other is emptied.
+    /// Files the ring starts with, at least two: one is written, one emptied, one kept for a full device.
     pub journal_files: usize,
     /// Files the ring may grow to while segments are slower than appends; past it appends wait.
     pub journal_files_max: usize,
@@ -61,7 +61,7 @@ impl StoreConfig {
             log_dir: log_dir.into(),
             slot: ShardSlot::ALONE,
             journal_file_bytes: 32 << 20,
-            journal_files: 2,
+            journal_files: 3,
             journal_files_max: 16,
             group_bytes_max: 1 << 20,
             tail_cache_bytes: 256 << 20,

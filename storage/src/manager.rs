@@ -170,6 +170,14 @@ impl<I: Io> LogManager<I> {
         shared.io.rename(&log.directory, &gone).await?;
         shared.io.sync_directory(log_dir).await?;
         drop(checkpoint);
+        // On a full device the journal may wait for the room that these files take. The folder itself stays till then.
+        for (file, _) in shared.io.list_files(&gone).await? {
+            shared.io.remove_file(&gone.join(file)).await?;
+        }
+        let segments: Vec<_> = log.state.borrow().segments.iter().map(Rc::clone).collect();
+        for segment in segments {
+            segment.close().await;
+        }
         shared.journal.write_through(life_descriptor(EntryKind::Delete, key, log.incarnation)).await?;
         shared.io.remove_directory(&gone).await?;
         shared.io.sync_directory(log_dir).await?;

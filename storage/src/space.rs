@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use event_listener::{Event, EventListener};
@@ -32,16 +32,15 @@ pub(crate) struct Space<I: Io> {
     wanting: RefCell<VecDeque<Weak<Log<I>>>>,
     event: Event,
     /// Whether any log found no room at its last attempt. It stays in the queue, so every round finds it again.
-    short: Cell<bool>,
-}
-
-impl<I: Io> Default for Space<I> {
-    fn default() -> Self {
-        Self { wanting: RefCell::default(), event: Event::new(), short: Cell::new(false) }
-    }
+    short: Rc<Cell<bool>>,
 }
 
 impl<I: Io> Space<I> {
+    /// Of a store whose journal is told in `short` that there is no room.
+    pub(crate) fn new(short: &Rc<Cell<bool>>) -> Self {
+        Self { wanting: RefCell::default(), event: Event::new(), short: Rc::clone(short) }
+    }
+
     /// Queues a log that is not in the queue.
     pub(crate) fn want(&self, log: Weak<Log<I>>) {
         self.wanting.borrow_mut().push_back(log);

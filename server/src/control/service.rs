@@ -113,7 +113,7 @@ impl Service {
             self.log.append(NewBatch::Data(&group.records, version), now_ms()).map(|_| ())
         };
         if let Err(error) = &result {
-            tracing::error!(%error, "metadata cannot be written; changes to topics are refused until a restart");
+            tracing::error!(%error, "metadata cannot be written; a change was refused");
         } else if !group.records.is_empty() {
             let image = Arc::new(working);
             let (update, acted) = self.update(&image, group.touched);

@@ -11,6 +11,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 /// The bytes of a file; `None` if there is none.
 pub fn read_optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
@@ -28,11 +30,19 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let beside = path.with_file_name(name);
     remove(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+        // On a full device it would take room that others need.
+        drop(remove(&beside));
+        return Err(error);
+    }
     drop(file);
     std::fs::rename(&beside, path)?;
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Whether an error says that the device, or the quota, is full.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Makes the names in a directory durable.
@@ -67,11 +77,16 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Blocks are allocated so far ahead of what is written: on a full device topics can still be deleted.
+const AHEAD_BYTES: u64 = 1 << 20;
+
 /// A file that only grows. One owner; closed when dropped.
 #[derive(Debug)]
 pub struct AppendFile {
     file: File,
     bytes: u64,
+    /// Up to where it has blocks.
+    allocated: u64,
 }
 
 impl AppendFile {
@@ -84,14 +99,46 @@ impl AppendFile {
         }
         file.sync_all()?;
         path.parent().map_or(Ok(()), sync_dir)?;
-        Ok(Self { file, bytes })
+        let mut opened = Self { file, bytes, allocated: bytes };
+        opened.allocate(0)?;
+        Ok(opened)
     }
 
-    /// Appends; durable on return. After an error the file's end is unknown and nothing more may be appended.
+    /// Appends; durable on return. After [`is_no_space`] the file is as it was; after any other error its end is unknown
+    /// and nothing more may be appended.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.bytes)?;
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.allocate(count)?;
+        if let Err(error) = self.file.write_all_at(bytes, self.bytes) {
+            // Where blocks cannot be had ahead, this is where it shows.
+            if is_no_space(&error) {
+                let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_all());
+                cut.map_err(io::Error::other)?;
+            }
+            return Err(error);
+        }
         self.file.sync_data()?;
-        self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes += count;
+        Ok(())
+    }
+
+    /// Sees to blocks for `count` bytes more, and some ahead if there are any.
+    fn allocate(&mut self, count: u64) -> io::Result<()> {
+        let end = self.bytes + count;
+        if end + AHEAD_BYTES / 2 <= self.allocated {
+            return Ok(());
+        }
+        let ahead = end + AHEAD_BYTES;
+        let length = i64::try_from(ahead - self.bytes).unwrap_or(i64::MAX);
+        let from = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length)
+            .map_err(io::Error::from)
+        {
+            Ok(()) => self.allocated = ahead,
+            Err(error) if is_no_space(&error) && end > self.allocated => return Err(error),
+            // What is allocated will do, or this file system allocates when it writes.
+            Err(_) => {}
+        }
         Ok(())
     }
 }

@@ -22,8 +22,8 @@ pub trait MetadataLog: Send + std::fmt::Debug {
     fn end_offset(&self) -> i64;
     /// Epoch of this leader.
     fn epoch(&self) -> i32;
-    /// Appends records as one batch and returns the offset of the first. Durable on return. After an error
-    /// nothing more can be appended: what is on the disk is known only after a restart.
+    /// Appends records as one batch and returns the offset of the first. Durable on return. After an error but
+    /// [`LogError::NoSpace`] nothing more can be appended: what is on the disk is known only after a restart.
     fn append(&mut self, batch: NewBatch<'_>, now_ms: i64) -> Result<i64, LogError>;
     /// Whether the log has grown enough since the last snapshot for the next one.
     fn wants_snapshot(&self) -> bool;
@@ -61,6 +61,12 @@ pub enum LogError {
     /// Records that cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The device has no room for a record; there may be some later.
+    #[error("no space left for {path}: topics and configuration stay as they are until there is", path = path.display())]
+    NoSpace {
+        /// Which file.
+        path: PathBuf,
+    },
     /// An append failed before.
     #[error("the metadata log failed before and takes no more records until a restart")]
     Failed,
@@ -208,8 +214,12 @@ impl MetadataLog for LocalLog {
         let stamp = Stamp { base_offset: self.end_offset, epoch: self.epoch, timestamp_ms: now_ms };
         let bytes = batch::write(batch, stamp)?;
         if let Err(error) = self.active.append(&bytes) {
+            let path = self.active_path.clone();
+            if files::is_no_space(&error) {
+                return Err(LogError::NoSpace { path });
+            }
             self.failed = true;
-            return Err(LogError::Io { path: self.active_path.clone(), error });
+            return Err(LogError::Io { path, error });
         }
         let count = match batch {
             NewBatch::Data(records, _) => records.len(),

@@ -132,13 +132,17 @@ pub struct Journal<I: Io> {
     pub(super) queued_bytes: Cell<usize>,
     /// Groups that are being written.
     pub(super) in_flight: Cell<usize>,
+    /// Whether a group that is no longer queued waits for its place.
+    pub(super) in_hand: Cell<bool>,
     /// Calls that wait for an entry.
     pub(super) waiters: Cell<usize>,
     pub(super) stopping: Cell<bool>,
     pub(super) stopped: Cell<bool>,
     /// Whether the ring's first files are still being made.
     pub(super) making: Cell<bool>,
-    /// A file is needed, none is free, and the device is full.
+    /// Whether segments found no blocks on the device ([`crate::space`]).
+    pub(crate) device_is_short: Rc<Cell<bool>>,
+    /// The device is full, and what is left of the ring is for entries that free room.
     pub(super) lacks_space: Cell<bool>,
 }
 
@@ -200,10 +204,12 @@ impl<I: Io> Journal<I> {
             durable_sequence: Cell::new(0),
             queued_bytes: Cell::new(0),
             in_flight: Cell::new(0),
+            in_hand: Cell::new(false),
             waiters: Cell::new(0),
             stopping: Cell::new(false),
             stopped: Cell::new(false),
             making: Cell::new(false),
+            device_is_short: Rc::default(),
             lacks_space: Cell::new(false),
         });
         let file = journal.make_file().await?;
@@ -249,6 +255,13 @@ impl<I: Io> Journal<I> {
         self.lacks_space.get()
     }
 
+    /// Appends may go on if there is a free file again.
+    pub(super) fn space_found(&self) {
+        if !self.ring.borrow().free.is_empty() {
+            self.lacks_space.set(false);
+        }
+    }
+
     /// The epoch of this start.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -279,8 +292,13 @@ impl<I: Io> Journal<I> {
         self.wait(Some(descriptor)).await
     }
 
-    /// Waits until everything queued before the call is durable.
+    /// Waits until everything queued before the call is durable. Nothing is written if it is already: on a full device
+    /// the journal's room is for what is tried again and again until there is some.
     pub async fn barrier(&self) -> Result<(), StorageFailed> {
+        let queues_are_empty = self.queue.borrow().is_empty() && self.carried.borrow().is_empty();
+        if queues_are_empty && !self.in_hand.get() && self.in_flight.get() == 0 {
+            return self.failure.check();
+        }
         self.wait(None).await
     }
 
@@ -336,6 +354,7 @@ impl<I: Io> Journal<I> {
             ring.free.push_back(full.file);
         }
         drop(ring);
+        self.space_found();
         self.ring_moved.notify(usize::MAX);
     }
 

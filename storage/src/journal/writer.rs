@@ -20,6 +20,8 @@ use crate::space::{RETRY_INTERVAL, is_no_space};
 const PREWRITE_BYTES: usize = 1 << 20;
 /// Groups in flight: the second gains a sixth of the throughput, more gain next to nothing.
 const GROUPS_MAX: usize = 2;
+/// Free files that are kept for entries that free room when the device has none.
+const RESERVED_FILES: usize = 1;
 /// A second group begins when this part of a full one waits.
 const SECOND_GROUP_PART: usize = 8;
 
@@ -76,6 +78,7 @@ impl<I: Io> Journal<I> {
     /// this one is full, once all in it is durable.
     async fn begin(&self, in_flight: &mut InFlight, buffers: &mut Vec<AlignedBuffer>) -> Result<(), IoError> {
         let group = self.gather();
+        self.in_hand.set(true);
         let payload: usize = group.iter().map(|queued| queued.payload.len()).sum();
         let count = group.iter().filter(|queued| queued.descriptor.is_some()).count();
         let size = frame::frame_bytes(count, payload);
@@ -93,6 +96,7 @@ impl<I: Io> Journal<I> {
         let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(size.max(usual)));
         buffer.set_len(size);
         in_flight.push_back(self.write_group(buffer, group));
+        self.in_hand.set(false);
         self.in_flight.set(in_flight.len());
         Ok(())
     }
@@ -176,8 +180,8 @@ impl<I: Io> Journal<I> {
         buffer
     }
 
-    /// Goes on to the next file: a free one, or a new one if the ring may grow. Carried entries may always
-    /// grow it, since it is they that free the others.
+    /// Goes on to the next file: a free one, or a new one if the ring may grow. Carried entries and those that somebody
+    /// waits for may always grow it, and on a full device take the last free one: it is they that free room.
     async fn rotate(&self) -> Result<(), IoError> {
         {
             let mut ring = self.ring.borrow_mut();
@@ -188,29 +192,40 @@ impl<I: Io> Journal<I> {
         self.ring_moved.notify(usize::MAX);
         let file = loop {
             let moved = self.ring_moved.listen();
+            let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
             let (free, files) = {
                 let mut ring = self.ring.borrow_mut();
-                (ring.free.pop_front(), ring.files)
+                let kept = if urgent && self.lacks_space.get() { 0 } else { RESERVED_FILES };
+                let free = if ring.free.len() > kept { ring.free.pop_front() } else { None };
+                (free, ring.files)
             };
             if let Some(file) = free {
+                self.space_found();
                 break file;
             }
             let max = u64::try_from(self.config.journal_files_max).unwrap_or(u64::MAX);
-            let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
             if files < max || urgent || self.failure.get().is_some() {
                 match self.make_file().await {
                     Err(error) if is_no_space(&error) && !self.stopping.get() => {
-                        self.lacks_space.set(true);
+                        if !self.lacks_space.replace(true) && urgent {
+                            continue;
+                        }
                         let retry = std::pin::pin!(self.io.sleep(RETRY_INTERVAL));
                         select(moved, retry).await;
                         continue;
                     }
-                    made => break made?,
+                    made => {
+                        self.lacks_space.set(false);
+                        break made?;
+                    }
                 }
             }
-            moved.await;
+            if self.device_is_short.get() {
+                // Segments find no blocks, so that no file comes back either.
+                self.lacks_space.set(true);
+            }
+            select(moved, std::pin::pin!(self.io.sleep(RETRY_INTERVAL))).await;
         };
-        self.lacks_space.set(false);
         let mut ring = self.ring.borrow_mut();
         let first_sequence = ring.sequence;
         ring.current = Some(RingFile { file, first_sequence, ends: BTreeMap::new() });

@@ -195,6 +195,11 @@ impl<I: Io> Segment<I> {
         true
     }
 
+    /// Closes its file: it was removed, and its blocks are free when nobody has it open.
+    pub(crate) async fn close(&self) {
+        *self.file.lock().await = None;
+    }
+
     /// The index has to be completed again.
     pub(crate) fn forget_index(&self) {
         let empty = self.index.borrow().emptied();

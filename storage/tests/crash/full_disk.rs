@@ -6,12 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use ringmain_storage::io::Io;
 use ringmain_storage::io::sim::{Random, SimWorld, Stopped};
 
 use crate::model::Expected;
 use crate::recover;
-use crate::workload::{Life, Producer, Shared, create, key, open};
+use crate::workload::{Life, Producer, Shared, create, delete, key, open};
 
 /// Batches after which an endless supply would have shown.
 const BATCHES_MAX: usize = 300;
@@ -28,6 +29,9 @@ async fn live_without_room(world: &SimWorld, expected: Shared, life: Life) -> Re
         create(&manager, &expected, key, "steady").await?;
         producer.produce(key).await?;
     }
+    let doomed = key(2, 0);
+    create(&manager, &expected, doomed, "doomed").await?;
+    producer.produce(doomed).await?;
     world.set_full(true);
     let mut random = Random::new(life.seed);
     for key in keys {
@@ -59,6 +63,12 @@ async fn live_without_room(world: &SimWorld, expected: Shared, life: Life) -> Re
         {
             return Err(what);
         }
+    }
+    // What frees room needs none.
+    let deleted = std::pin::pin!(delete(&manager, &expected, doomed));
+    match select(deleted, std::pin::pin!(io.sleep(Duration::from_mins(1)))).await {
+        Either::Left((deleted, _)) => deleted?,
+        Either::Right(_) => return Err("a deletion waits for room".to_owned()),
     }
     world.set_full(false);
     io.sleep(Duration::from_secs(5)).await;

@@ -129,7 +129,8 @@ async fn passing_logs(manager: &Rc<Shards>, io: &SimIo, expected: &Shared, life:
     Ok(())
 }
 
-async fn delete(manager: &Shards, expected: &Shared, key: PartitionKey) -> Result<(), String> {
+/// Deletes a log.
+pub(crate) async fn delete(manager: &Shards, expected: &Shared, key: PartitionKey) -> Result<(), String> {
     set_existence(expected, key, Existence::Deleting);
     manager.delete_log(key).await.map_err(|error| format!("delete: {error}"))?;
     set_existence(expected, key, Existence::Gone);

@@ -1,0 +1,139 @@
+//! A device without room, a real one: producers are refused with an error they retry, consumers are served, topics can be
+//! deleted, and what that frees is used without a restart.
+//!
+//! The device is a tmpfs of its own, in a mount namespace of this process that ends with it.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use ringmain_tests::batch;
+use ringmain_tests::broker::{Broker, wait_for};
+use ringmain_tests::client::Client;
+use ringmain_tests::wire::{Reader, Writer};
+
+const DELETE_TOPICS: i16 = 20;
+const ALTER_CONFIGS: i16 = 33;
+const KAFKA_STORAGE_ERROR: i16 = 56;
+const DEVICE_MIB: i64 = 192;
+const BATCH_BYTES: usize = 500_000;
+
+/// A directory on a device of its own.
+fn small_device(directory: &Path) -> PathBuf {
+    let why = "it needs root: run it as root, or with `unshare -rm`";
+    unshare(CloneFlags::CLONE_NEWNS).unwrap_or_else(|error| panic!("unshare: {error}; {why}"));
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    let options = format!("size={DEVICE_MIB}m");
+    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    directory.join("data")
+}
+
+fn delete_topic(client: &mut Client, topic: &str) -> i16 {
+    let body = Writer::default().i32(1).string(topic).i32(30_000);
+    let answer = client.request(DELETE_TOPICS, 1, &body.0).unwrap();
+    let mut reader = Reader(&answer);
+    assert_eq!((reader.i32(), reader.i32()), (0, 1));
+    assert_eq!(reader.string(), topic);
+    reader.i16()
+}
+
+fn value(number: i64) -> Vec<u8> {
+    vec![u8::try_from(number % 250).unwrap(); BATCH_BYTES]
+}
+
+/// Produces from a number on until the broker refuses; up to where it took them.
+fn produce_until_refused(client: &mut Client, topic: &str, from: i64) -> i64 {
+    for number in from.. {
+        let produced = client.produce(topic, 0, &batch::build(&[value(number)])).unwrap();
+        if produced.error_code != 0 {
+            assert_eq!(produced.error_code, KAFKA_STORAGE_ERROR, "after {number} batches");
+            return number;
+        }
+        assert_eq!(produced.base_offset, number);
+        assert!(number < 2 * DEVICE_MIB, "a device of {DEVICE_MIB} MiB takes everything");
+    }
+    unreachable!()
+}
+
+/// Everything down to the last byte.
+#[expect(clippy::disallowed_methods, reason = "the test fills the device from outside")]
+fn fill(ballast: &Path) {
+    let (mut step, mut content) = (16 << 20, Vec::new());
+    while step > 0 {
+        content.resize(content.len() + step, 1);
+        if std::fs::write(ballast, &content).is_err() {
+            content.truncate(content.len() - step);
+            step /= 2;
+        }
+    }
+    drop(std::fs::write(ballast, &content));
+}
+
+/// Changes a topic's configuration again and again: each change is a record of the metadata.
+fn alter(client: &mut Client, topic: &str) {
+    for number in 0..200 {
+        let body = Writer::default().i32(1).i8(2).string(topic).i32(1).string("retention.ms");
+        let body = body.string(&format!("{}", 1_000_000_000 + number)).i8(0);
+        let answer = client.request(ALTER_CONFIGS, 0, &body.0).unwrap();
+        let mut reader = Reader(&answer);
+        assert_eq!((reader.i32(), reader.i32(), reader.i16()), (0, 1, 0), "change {number}");
+    }
+}
+
+fn check(client: &mut Client, topic: &str, count: i64) {
+    for number in 0..count {
+        let fetched = client.fetch(topic, 0, number).unwrap();
+        assert_eq!(fetched.error_code, 0);
+        assert_eq!(batch::records(&fetched.records)[0], (number, value(number)));
+    }
+}
+
+#[test]
+fn a_full_device_is_mended_by_deleting_a_topic() {
+    const TOPICS: [&str; 6] = ["zero", "one", "two", "three", "four", "large"];
+    let directory = tempfile::tempdir().unwrap();
+    let data = small_device(directory.path());
+    let settings =
+        ["ringmain.shards=1", "ringmain.tail.cache.bytes=16777216", "ringmain.journal.file.bytes=8388608"];
+    let broker = Broker::start(&data, &settings);
+    let mut client = Client::connect(&broker.address);
+    let mut taken = [0; TOPICS.len()];
+    for (topic, taken) in TOPICS.iter().zip(&mut taken) {
+        client.create_topic_and_wait(topic, 1);
+        for number in 0..3 {
+            assert_eq!(client.produce(topic, 0, &batch::build(&[value(number)])).unwrap().error_code, 0);
+        }
+        *taken = 3;
+    }
+    // Each has some blocks ahead: when the last one is refused the journal has no room either.
+    for round in 0..2 {
+        for (topic, taken) in TOPICS.iter().zip(&mut taken).rev() {
+            *taken = produce_until_refused(&mut client, topic, *taken);
+        }
+        if round == 0 {
+            fill(&directory.path().join("ballast"));
+        }
+    }
+    for (topic, taken) in TOPICS.iter().zip(taken) {
+        check(&mut client, topic, taken);
+    }
+    alter(&mut client, "zero");
+    assert_eq!(delete_topic(&mut client, "large"), 0, "deleting needs no room");
+    wait_for("room for others", || {
+        let produced = client.produce("zero", 0, &batch::build(&[value(taken[0])])).unwrap();
+        (produced.error_code == 0).then_some(())
+    });
+    client.create_topic_and_wait("more", 1);
+    assert_eq!(client.produce("more", 0, &batch::build(&[value(0)])).unwrap().error_code, 0);
+    check(&mut client, "more", 1);
+    assert!(broker.stop().success());
+    let broker = Broker::start(&data, &settings);
+    let mut client = Client::connect(&broker.address);
+    taken[0] += 1;
+    for (topic, taken) in TOPICS.iter().zip(taken).filter(|(topic, _)| **topic != "large") {
+        client.wait_for_leaders(topic, 1);
+        check(&mut client, topic, taken);
+    }
+    assert!(broker.stop().success());
+}
