@@ -367,7 +367,7 @@ impl<I: Io> Journal<I> {
     /// Stops after everything queued is durable.
     pub async fn stop(&self) -> Result<(), StorageFailed> {
         self.stopping.set(true);
-        self.work.notify(usize::MAX);
+        self.wake();
         loop {
             let moved = self.ring_moved.listen();
             if self.stopped.get() && !self.making.get() {

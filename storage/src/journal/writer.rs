@@ -87,7 +87,7 @@ impl<I: Io> Journal<I> {
             while let Some(written) = in_flight.next().await {
                 buffers.push(self.finish(written?));
             }
-            self.rotate().await?;
+            self.rotate(&group).await?;
         }
         let usual = self.config.group_bytes_max + BLOCK_BYTES;
         // One that a large batch needed is not kept.
@@ -180,9 +180,13 @@ impl<I: Io> Journal<I> {
         buffer
     }
 
-    /// Goes on to the next file: a free one, or a new one if the ring may grow. Carried entries and those that somebody
-    /// waits for may always grow it, and on a full device take the last free one: it is they that free room.
-    async fn rotate(&self) -> Result<(), IoError> {
+    /// Goes on to the next file, for a group: a free one, or a new one if the ring may grow. Carried entries, queued or
+    /// in the group already, and those that somebody waits for may always grow it, and on a full device take the
+    /// last free one: it is they that free room. So may everything while the journal stops: nobody frees files then.
+    async fn rotate(&self, group: &[Queued]) -> Result<(), IoError> {
+        let is_carry =
+            |queued: &Queued| queued.descriptor.is_some_and(|entry| entry.kind == EntryKind::Carry);
+        let carries = group.iter().any(is_carry);
         {
             let mut ring = self.ring.borrow_mut();
             if let Some(current) = ring.current.take() {
@@ -192,7 +196,8 @@ impl<I: Io> Journal<I> {
         self.ring_moved.notify(usize::MAX);
         let file = loop {
             let moved = self.ring_moved.listen();
-            let urgent = self.waiters.get() > 0 || !self.carried.borrow().is_empty();
+            let urgent =
+                carries || self.stopping.get() || self.waiters.get() > 0 || !self.carried.borrow().is_empty();
             let (free, files) = {
                 let mut ring = self.ring.borrow_mut();
                 let kept = if urgent && self.lacks_space.get() { 0 } else { RESERVED_FILES };
