@@ -170,9 +170,12 @@ impl<I: Io> LogManager<I> {
         shared.io.rename(&log.directory, &gone).await?;
         shared.io.sync_directory(log_dir).await?;
         drop(checkpoint);
-        // On a full device the journal may wait for the room that these files take. The folder itself stays till then.
+        // On a full device the journal may wait for the room that these files take. Till then the folder stays, and
+        // says whose it was.
         for (file, _) in shared.io.list_files(&gone).await? {
-            shared.io.remove_file(&gone.join(file)).await?;
+            if file != folder::METADATA_FILE {
+                shared.io.remove_file(&gone.join(file)).await?;
+            }
         }
         let segments: Vec<_> = log.state.borrow().segments.iter().map(Rc::clone).collect();
         for segment in segments {
