@@ -255,6 +255,27 @@ fn every_public_and_crate_public_item_is_documented() {
 }
 
 #[test]
+fn every_promise_names_tests_that_exist() {
+    let promises = fs::read_to_string(workspace().join("storage/docs/promises.md")).unwrap();
+    let sources = sources();
+    // What stands in backticks and looks like the name of a test.
+    let names: Vec<_> =
+        promises.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 3).collect();
+    assert!(names.len() > 15, "found {names:?}");
+    let is_missing = |name: &&str| {
+        let test = format!("#[test]\nfn {name}() {{");
+        !sources.iter().any(|source| source.text.contains(&test))
+    };
+    report(
+        &names
+            .into_iter()
+            .filter(is_missing)
+            .map(|name| format!("no test is called {name}"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn the_scanner_sees_each_form_of_a_public_item() {
     assert_eq!(public_item("pub fn name(x: u8)"), Some("name"));
     assert_eq!(public_item("pub(crate) async fn name<T>()"), Some("name"));
