@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 mod damage;
+mod golden;
 mod store;
 
 use std::path::Path;

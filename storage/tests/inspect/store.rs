@@ -11,9 +11,11 @@ use ringmain_storage::io::executor;
 use ringmain_storage::io::real::RealIo;
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
+use ringmain_storage::record::batch::{batches, stamp};
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::validate::ProducerBatch;
+use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::{
     LeaderEpoch, Offset, PartitionIndex, PartitionKey, ProducerEpoch, ProducerId, TimestampMs, TopicId,
 };
@@ -127,4 +129,104 @@ pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
+}
+
+/// Small enough to be kept as files.
+fn small_config(dir: &Path) -> StoreConfig {
+    StoreConfig {
+        journal_file_bytes: 24 << 10,
+        journal_files_max: 2,
+        group_bytes_max: 8 << 10,
+        write_behind_bytes: 4 << 10,
+        carry_bytes_max: 1 << 10,
+        carry_laps_max: 1,
+        tail_cache_bytes: 64 << 10,
+        ..StoreConfig::new(dir)
+    }
+}
+
+fn small_batch(partition: i32, number: i64) -> BytesMut {
+    let value = vec![b'a' + u8::try_from(number % 26).unwrap(); 300];
+    let key = format!("{partition}/{number}").into_bytes();
+    let mut builder = BatchBuilder::new(Codec::None);
+    if partition == 0 {
+        builder = builder.with_producer(ProducerBatch {
+            producer_id: ProducerId(1000),
+            producer_epoch: ProducerEpoch(2),
+            base_sequence: i32::try_from(number).unwrap(),
+        });
+    }
+    let timestamp = TimestampMs(1_700_000_000_000 + number);
+    let record = NewRecord { timestamp, key: Some(&key), value: Some(&value), ..NewRecord::default() };
+    builder.push(&record).unwrap();
+    BytesMut::from(builder.build().unwrap().as_ref())
+}
+
+/// A journal that has been around its ring, with every kind of entry there is, left without warning.
+pub(crate) fn make_small(dir: &Path) {
+    let dir = dir.to_owned();
+    run(async move || {
+        let (store, _) = LogManager::open(RealIo::new().unwrap(), small_config(&dir)).await.unwrap();
+        let config = LogConfig { segment_bytes: 6 << 10, index_interval_bytes: 1024, ..log_config() };
+        let mut logs = Vec::new();
+        for partition in 0..3 {
+            logs.push(store.create_log(key(partition), "kept", config.clone()).await.unwrap());
+        }
+        for number in 0..48 {
+            for log in &logs {
+                // The second one has little at a time: it is carried.
+                if log.key().partition.0 == 1 && number % 8 > 0 {
+                    continue;
+                }
+                log.room().await.unwrap();
+                let next = log.offsets().log_end_offset.0;
+                let batch = small_batch(log.key().partition.0, next);
+                log.append(batch, LeaderEpoch(number / 20), TimestampMs(1)).unwrap();
+                log.wait_durable(Offset(next + 1)).await.unwrap();
+                log.set_high_watermark(Offset(next + 1));
+            }
+            if number == 46 {
+                let gone = logs.pop().unwrap();
+                store.delete_log(gone.key()).await.unwrap();
+                logs.push(store.create_log(key(3), "kept", config.clone()).await.unwrap());
+                logs[0].advance_log_start(Offset(7)).await.unwrap();
+            }
+        }
+    });
+}
+
+/// Starts on what [`make_small`] left, compares every record with what was sent, and stops cleanly. How many batches
+/// there are.
+pub(crate) fn check_small(dir: &Path) -> u64 {
+    let dir = dir.to_owned();
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&count);
+    run(async move || {
+        let (store, _) = LogManager::open(RealIo::new().unwrap(), small_config(&dir)).await.unwrap();
+        assert!(store.log(key(2)).is_none(), "it was deleted");
+        for (partition, start, end) in [(0, 7, 48), (1, 0, 6), (3, 0, 1)] {
+            let log = store.log(key(partition)).unwrap();
+            let offsets = log.offsets();
+            assert_eq!((offsets.log_start_offset, offsets.log_end_offset), (Offset(start), Offset(end)));
+            let mut next = Offset(start);
+            while next < offsets.log_end_offset {
+                let limits =
+                    ReadLimits { end: offsets.log_end_offset, bytes_max: 1 << 20, at_least_one: true };
+                for slice in log.read(next, limits).await.unwrap().slices {
+                    let Slice::Memory(bytes) = slice else {
+                        panic!("what is not sealed is read from memory")
+                    };
+                    for (header, bytes) in batches(&bytes) {
+                        let mut sent = small_batch(partition, next.0);
+                        stamp(&mut sent, next, header.partition_leader_epoch());
+                        assert!(bytes == &sent[..], "{partition}: offset {next}");
+                        next = header.next_offset();
+                    }
+                }
+            }
+        }
+        store.close().await.unwrap();
+        counted.store(crate::look(&dir).batches, std::sync::atomic::Ordering::Relaxed);
+    });
+    count.load(std::sync::atomic::Ordering::Relaxed)
 }
