@@ -155,7 +155,7 @@ async fn run(config: ShardConfig) {
                 let settling = stores
                     .iter()
                     .zip(&surveys)
-                    .map(|(store, survey)| finish_open(&io, &store.log_dir, survey, store.slot.count));
+                    .map(|(store, survey)| finish_open(&io, &store.log_dir, survey));
                 tell(outcome, try_join_all(settling).await.map(drop));
             }
             Step::Lead(outcome) => {

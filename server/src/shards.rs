@@ -80,8 +80,12 @@ impl Shards {
             let config = ShardConfig { stores, parts, steps: received };
             shards.running.push((steps, shard::start(cpu, config)?));
         }
-        let surveys = shards.first(Step::Survey)?;
+        let mut surveys = shards.first(Step::Survey)?;
         let reports = shards.all(|_, outcome| Step::Open(surveys.clone(), outcome))?;
+        for (index, survey) in surveys.iter_mut().enumerate() {
+            let mut of_directory = reports.iter().filter_map(|shard: &Vec<RecoveryReport>| shard.get(index));
+            survey.keeps_journals = of_directory.any(|report| report.offline > 0);
+        }
         shards.first(|outcome| Step::Settle(surveys, outcome))?;
         Ok((shards, reports.into_iter().flatten().collect()))
     }

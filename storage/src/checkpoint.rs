@@ -2,8 +2,8 @@
 //! One file, `ringmain.journal/checkpoint`, replaced atomically. Absent, damaged and of an unknown version
 //! are three answers.
 //!
-//! Layout, little-endian: `RMCP`, version u32, epoch u64, first sequence u64, log count u32, the logs, CRC32C
-//! of all before it u32. A log: topic id (16 bytes), partition i32, incarnation u64, log start i64, high
+//! Layout, little-endian: `RMCP`, version u32, epoch u64, first sequence u64, log count u32, the logs, from version 2 on
+//! the count u32 of logs that cannot be used and their keys (topic id, partition i32), CRC32C of all before it u32. A log: topic id (16 bytes), partition i32, incarnation u64, log start i64, high
 //! watermark i64, recovery segment i64, recovery position u64, recovery offset i64, state offset i64, epoch
 //! count u32 and epochs (epoch i32, start i64), producer count u32 and producers (id i64, epoch i16,
 //! coordinator epoch i32, last timestamp i64, seen at i64, transaction start i64 or −1, batch count u8 and batches
@@ -25,7 +25,9 @@ pub const FILE_NAME: &str = "checkpoint";
 /// Larger files are refused unread: 256 MiB are the state of a million producers.
 pub const BYTES_MAX: usize = 256 << 20;
 const MAGIC: &[u8; 4] = b"RMCP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The first version: no logs that cannot be used.
+const VERSION_LOGS_ONLY: u32 = 1;
 
 /// What is kept of one log.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Checkpoint {
     pub from: ReplayFrom,
     /// The logs.
     pub logs: Vec<LogCheckpoint>,
+    /// Logs that cannot be used: older journals, or the clean stop before, say what they have.
+    pub offline: Vec<PartitionKey>,
 }
 
 /// Why a checkpoint cannot be used.
@@ -84,6 +88,11 @@ impl Checkpoint {
         for log in &self.logs {
             log.write(&mut out);
         }
+        out.put_u32_le(count32(self.offline.len()));
+        for key in &self.offline {
+            out.put_slice(&key.topic_id.0);
+            out.put_i32_le(key.partition.0);
+        }
         out.put_u32_le(crc32c::crc32c(&out));
         out
     }
@@ -96,22 +105,31 @@ impl Checkpoint {
             return Err(Damaged("not a checkpoint"));
         }
         let version = u32::from_le_bytes(*rest.first_chunk().ok_or(Damaged("too short"))?);
-        if version != VERSION {
-            return Err(CheckpointError::UnknownVersion(version));
-        }
+        // Whatever the version, the checksum is the last thing: a version that is damaged is no newer one.
         let (content, checksum) = file.split_last_chunk::<4>().ok_or(Damaged("too short"))?;
         if crc32c::crc32c(content) != u32::from_le_bytes(*checksum) {
             return Err(Damaged("checksum"));
         }
+        if ![VERSION, VERSION_LOGS_ONLY].contains(&version) {
+            return Err(CheckpointError::UnknownVersion(version));
+        }
         let mut bytes = content.get(8..).ok_or(Damaged("too short"))?;
-        Self::read_content(&mut bytes).ok_or(Damaged("a field is cut short"))
+        Self::read_content(version, &mut bytes).ok_or(Damaged("a field is cut short"))
     }
 
-    fn read_content(bytes: &mut &[u8]) -> Option<Self> {
+    fn read_content(version: u32, bytes: &mut &[u8]) -> Option<Self> {
         let from = ReplayFrom { epoch: bytes.try_get_u64_le().ok()?, sequence: bytes.try_get_u64_le().ok()? };
         let count = bytes.try_get_u32_le().ok()?;
         let logs = (0..count).map(|_| LogCheckpoint::read(bytes)).collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Self { from, logs })
+        let mut offline = Vec::new();
+        let count = if version == VERSION_LOGS_ONLY { 0 } else { bytes.try_get_u32_le().ok()? };
+        for _ in 0..count {
+            let mut topic_id = [0; 16];
+            bytes.try_copy_to_slice(&mut topic_id).ok()?;
+            let partition = PartitionIndex(bytes.try_get_i32_le().ok()?);
+            offline.push(PartitionKey { topic_id: TopicId(topic_id), partition });
+        }
+        bytes.is_empty().then_some(Self { from, logs, offline })
     }
 }
 

@@ -84,6 +84,8 @@ pub struct StoreCounters {
     pub journal_copied_bytes: Counter,
     /// Bytes of batches that were copied into segments.
     pub segment_copied_bytes: Counter,
+    /// Logs that were found damaged and taken offline.
+    pub logs_offline: Counter,
 }
 
 impl StoreCounters {

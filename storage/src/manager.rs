@@ -3,6 +3,7 @@
 
 pub(crate) mod folders;
 pub mod offline;
+mod open_logs;
 pub mod opening;
 pub mod stopping;
 
@@ -67,7 +68,8 @@ impl<I: Io> LogManager<I> {
             sequence: shared.journal.first_sequence(after_recycle),
         };
         let logs = self.logs.borrow().values().map(|log| log.checkpoint()).collect();
-        let content = Checkpoint { from, logs }.write();
+        let offline = self.offline.borrow().keys().copied().collect();
+        let content = Checkpoint { from, logs, offline }.write();
         // What the logs know of producers includes batches in flight: they are durable before it is.
         shared.journal.barrier().await?;
         let path = shared.journal.directory().join(checkpoint::FILE_NAME);
@@ -95,7 +97,7 @@ impl<I: Io> LogManager<I> {
         }
         self.check_online(key)?;
         if let Some(reason) = folders::obstacle(&shared.io, &shared.config, (topic, key)).await {
-            return Err(self.take_offline(key, &reason));
+            return Err(self.take_offline(key, &reason, None));
         }
         let directory = shared.config.log_dir.join(folder::name(topic, key.partition));
         shared.io.create_directory(&directory).await?;
@@ -149,9 +151,9 @@ impl<I: Io> LogManager<I> {
     /// Removes a log; durable on return. Reads and appends of holders fail from the call on.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
         let _one = self.changing.lock().await;
-        if self.offline.borrow_mut().remove(&key).is_some() {
-            // Its files may be all there is of records: they stay.
-            return Ok(());
+        let offline = self.offline.borrow_mut().remove(&key);
+        if let Some(log) = offline {
+            return self.delete_offline(key, log).await;
         }
         // Until the new name is durable no journal file may be given back without this log's bytes.
         let checkpoint = self.checkpointing.lock().await;

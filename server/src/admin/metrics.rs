@@ -72,6 +72,12 @@ const SINGLES: &[Single] = &[
         "Partitions that cannot be used: the log of the broker's start says why.",
         |shard| &shard.partitions_offline,
     ),
+    single(
+        "ringmain_logs_taken_offline_total",
+        "counter",
+        "Logs that were found damaged and taken offline.",
+        |shard| &shard.store.logs_offline,
+    ),
     single("ringmain_unhandled_bytes", "gauge", "Bytes received and not yet handled.", |shard| {
         &shard.unhandled_bytes
     }),

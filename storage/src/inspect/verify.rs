@@ -164,7 +164,7 @@ impl Check<'_> {
 
     /// The journals: their chains, and what a start would take from them. After damage that is nothing.
     fn read_journals(&mut self) -> (Survey, Remembered) {
-        let none = || (Survey { epoch: 0, settled: 0, places: Vec::new() }, Remembered::default());
+        let none = || (Survey::default(), Remembered::default());
         if !directories::root(self.log_dir).is_dir() {
             return none();
         }
@@ -175,6 +175,12 @@ impl Check<'_> {
                 return none();
             }
         };
+        let settled = directories::root(self.log_dir).join(directories::SETTLED_FILE);
+        if read_file(&settled, SMALL_FILE_BYTES_MAX).is_ok_and(|file| !directories::copies_agree(&file)) {
+            let what =
+                "one of its two copies is damaged; the other one counts, and the next start writes both";
+            self.find(Finding::note(&settled, None, what));
+        }
         let mut whole = true;
         for place in &found.places {
             whole &= self.check_journal(&place.path, found.settled);

@@ -1,12 +1,15 @@
-//! The journals of one log directory. Each shard has one, `ringmain.journal/<shard>-of-<shards>/`, so that a start
-//! with another number of shards finds what every earlier one left.
+//! The journals of one log directory. Each shard has one of each start, `ringmain.journal/<shard>-of-<shards>-<epoch>/`, so
+//! that a start with another number of shards finds what every earlier one left, and never writes into it.
 //!
 //! A start goes in three steps: [`survey`] finds the journals and the epoch that comes next, once for all shards;
 //! each shard opens its logs from them and makes what it took durable in its own new journal; then, when all
 //! shards have, [`settle`] says so in `ringmain.journal/settled` and removes the old ones. What is older than
 //! the settled epoch is dead, whatever a crash leaves of it.
 //!
-//! Layout of `settled`, little-endian: `RMST`, version u32, epoch u64, CRC32C of all before it u32.
+//! While a log cannot be used nothing is settled: what older journals hold of it is there when it is mended.
+//!
+//! Layout of `settled`, little-endian: `RMST`, version u32, epoch u64, CRC32C of all before it u32; and all of it again,
+//! since nothing else says what is dead.
 //! Which shard owns a log (`ShardSlot::owns`) is part of the format: a journal of as many shards as now is
 //! read by its own shard only.
 #![deny(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
@@ -27,19 +30,21 @@ pub const JOURNAL_FOLDER: &str = "ringmain.journal";
 pub(crate) const SETTLED_FILE: &str = "settled";
 const SETTLED_MAGIC: &[u8; 4] = b"RMST";
 const SETTLED_VERSION: u32 = 1;
-const SETTLED_BYTES: usize = 20;
+const SETTLED_BYTES: usize = 40;
 
 /// A folder with a journal in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JournalPlace {
     /// The folder.
     pub path: PathBuf,
+    /// The start that wrote it; the newest one, where there may be several.
+    pub epoch: u64,
     /// Whose it is; `None` for files that stand in `ringmain.journal` itself, as the first builds wrote them.
     pub slot: Option<ShardSlot>,
 }
 
 /// What a start found, the same for all shards of a log directory.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Survey {
     /// The epoch of this start, above all that were.
     pub epoch: u64,
@@ -47,6 +52,8 @@ pub struct Survey {
     pub settled: u64,
     /// Folders that hold something.
     pub places: Vec<JournalPlace>,
+    /// Whether a shard found a log that cannot be used: then what was found stays.
+    pub keeps_journals: bool,
 }
 
 /// The folder of all journals of a log directory.
@@ -54,13 +61,15 @@ pub fn root(log_dir: &Path) -> PathBuf {
     log_dir.join(JOURNAL_FOLDER)
 }
 
-/// The folder of one shard's journal.
-pub fn place(log_dir: &Path, slot: ShardSlot) -> PathBuf {
-    root(log_dir).join(format!("{}-of-{}", slot.index, slot.count))
+/// The folder of one shard's journal of one start.
+pub fn place(log_dir: &Path, slot: ShardSlot, epoch: u64) -> PathBuf {
+    root(log_dir).join(format!("{}-of-{}-{epoch}", slot.index, slot.count))
 }
 
 fn parse_place(name: &str) -> Option<ShardSlot> {
-    let (index, count) = name.split_once("-of-")?;
+    let (index, rest) = name.split_once("-of-")?;
+    // Builds before had one folder for all starts.
+    let count = rest.split_once('-').map_or(rest, |(count, _)| count);
     let slot = ShardSlot { index: index.parse().ok()?, count: count.parse().ok()? };
     (slot.index < slot.count).then_some(slot)
 }
@@ -70,15 +79,15 @@ pub async fn survey<I: Io>(io: &I, log_dir: &Path) -> Result<Survey, OpenError> 
     let root = root(log_dir);
     io.create_directory(&root).await?;
     let settled = read_settled(io, root.join(SETTLED_FILE)).await?;
-    let mut found = Survey { epoch: settled, settled, places: Vec::new() };
+    let mut found = Survey { epoch: settled, settled, places: Vec::new(), keeps_journals: false };
     let names = io.list_directory(&root).await?;
     let folders = names.iter().filter_map(|name| Some((root.join(name), Some(parse_place(name)?))));
     for (path, slot) in folders.chain([(root.clone(), None)]) {
         let files = io.list_directory(&path).await?;
-        let epochs = files.iter().filter_map(|name| epoch_of(name));
-        found.epoch = epochs.max().map_or(found.epoch, |epoch| epoch.max(found.epoch));
+        let epoch = files.iter().filter_map(|name| epoch_of(name)).max().unwrap_or(0);
+        found.epoch = found.epoch.max(epoch);
         if files.iter().any(|name| name == checkpoint::FILE_NAME || epoch_of(name).is_some()) {
-            found.places.push(JournalPlace { path, slot });
+            found.places.push(JournalPlace { path, epoch, slot });
         }
     }
     found.epoch += 1;
@@ -87,21 +96,17 @@ pub async fn survey<I: Io>(io: &I, log_dir: &Path) -> Result<Survey, OpenError> 
 
 /// Declares every epoch below this start's dead and removes what is left of them. Call it when all shards have
 /// opened, before the first acknowledgement.
-pub async fn settle<I: Io>(io: &I, log_dir: &Path, survey: &Survey, shard_count: u32) -> Result<(), IoError> {
+pub async fn settle<I: Io>(io: &I, log_dir: &Path, survey: &Survey) -> Result<(), IoError> {
     let root = root(log_dir);
     io.replace_file(&root.join(SETTLED_FILE), write_settled(survey.epoch)).await?;
     for place in &survey.places {
-        match place.slot {
-            Some(slot) if slot.count != shard_count => io.remove_directory(&place.path).await?,
-            slot => {
-                for name in io.list_directory(&place.path).await? {
-                    let dead = epoch_of(&name).is_some_and(|epoch| epoch < survey.epoch)
-                        || slot.is_none() && name == checkpoint::FILE_NAME;
-                    if dead {
-                        io.remove_file(&place.path.join(name)).await?;
-                    }
-                }
-                io.sync_directory(&place.path).await?;
+        if place.slot.is_some() {
+            io.remove_directory(&place.path).await?;
+            continue;
+        }
+        for name in io.list_directory(&place.path).await? {
+            if epoch_of(&name).is_some() || name == checkpoint::FILE_NAME {
+                io.remove_file(&place.path.join(name)).await?;
             }
         }
     }
@@ -128,7 +133,14 @@ fn write_settled(epoch: u64) -> Vec<u8> {
     out.put_u32_le(SETTLED_VERSION);
     out.put_u64_le(epoch);
     out.put_u32_le(crc32c::crc32c(&out));
+    out.extend_from_within(..);
     out
+}
+
+/// Whether the two copies in `settled` are the same; builds before wrote one.
+pub(crate) fn copies_agree(file: &[u8]) -> bool {
+    let (first, second) = file.split_at(file.len().min(SETTLED_BYTES / 2));
+    second.is_empty() || first == second
 }
 
 /// The settled epoch; 0 if nothing ever was.
@@ -138,16 +150,19 @@ pub(crate) async fn read_settled<I: Io>(io: &I, path: PathBuf) -> Result<u64, Op
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error.into()),
     };
+    // Builds before wrote it once.
+    let whole = file.chunks(SETTLED_BYTES / 2).find_map(|chunk| {
+        let (content, checksum) = chunk.split_last_chunk::<4>()?;
+        (crc32c::crc32c(content) == u32::from_le_bytes(*checksum)).then_some(content)
+    });
     let damaged = |what: &str| OpenError::Damaged { path: path.clone(), what: what.to_owned() };
-    let mut content = file.strip_prefix(SETTLED_MAGIC).ok_or_else(|| damaged("not a settled epoch"))?;
+    let content = whole.ok_or_else(|| damaged("checksum"))?;
+    let mut content = content.strip_prefix(SETTLED_MAGIC).ok_or_else(|| damaged("not a settled epoch"))?;
     let version = content.try_get_u32_le().map_err(|_| damaged("too short"))?;
     if version != SETTLED_VERSION {
         return Err(OpenError::UnknownVersion { path, version });
     }
-    let epoch = content.try_get_u64_le().map_err(|_| damaged("too short"))?;
-    let checked = file.split_last_chunk::<4>();
-    let whole = checked.is_some_and(|(before, sum)| crc32c::crc32c(before) == u32::from_le_bytes(*sum));
-    if whole { Ok(epoch) } else { Err(damaged("checksum")) }
+    content.try_get_u64_le().map_err(|_| damaged("too short"))
 }
 
 #[cfg(test)]
@@ -158,6 +173,7 @@ mod tests {
     #[test]
     fn folders_are_named_after_shards() {
         assert_eq!(parse_place("1-of-3"), Some(ShardSlot { index: 1, count: 3 }));
+        assert_eq!(parse_place("1-of-3-17"), Some(ShardSlot { index: 1, count: 3 }));
         for wrong in ["3-of-3", "1-of-", "-of-2", "settled", "checkpoint", "0001-0001.journal"] {
             assert_eq!(parse_place(wrong), None, "{wrong}");
         }

@@ -5,7 +5,7 @@
 //! before [`finish_open`] declares the old journals dead: until then any of them can be started again from them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use event_listener::Event;
 use futures::lock::Mutex;
 
-use super::folders::{Owner, owner_of};
-use super::{CLEAN_SHUTDOWN_FILE, LOG_START_FILE, LogManager, RECOVERY_POINT_FILE};
+use super::open_logs::Opening;
+use super::{CLEAN_SHUTDOWN_FILE, LogManager};
 use crate::background;
 use crate::cache::TailCache;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, LogCheckpoint};
@@ -25,14 +25,12 @@ use crate::journal::directories::{self, JournalPlace, Survey, survey};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::{Failure, Journal, closed};
 use crate::journal::replay::{JournalDamage, ReplayFrom, ReplayedEntry, replay};
-use crate::log::Log;
 use crate::log::checkpoint_file::read_partition_offsets;
-use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
 use crate::segment::open_files::OpenFiles;
 use crate::shared::Shared;
 use crate::space::Space;
-use crate::types::{Offset, PartitionKey};
+use crate::types::{Offset, PartitionKey, ShardSlot};
 
 /// Text checkpoints are refused above this: a million partitions with long names.
 const TEXT_BYTES_MAX: usize = 256 << 20;
@@ -50,6 +48,9 @@ pub struct RecoveryReport {
     pub replayed_bytes: u64,
     /// Bytes of torn tails cut from segments.
     pub cut_bytes: u64,
+    /// Logs that cannot be used. Old journals may be all that has their records: with one of them on any shard they are
+    /// not [settled](Survey::keeps_journals).
+    pub offline: usize,
 }
 
 /// Journal entries by log, and what they say of its life.
@@ -57,6 +58,8 @@ pub struct RecoveryReport {
 pub(crate) struct Life {
     /// The one that counts.
     pub(crate) incarnation: Option<u64>,
+    /// The epoch it began in, if that was journalled.
+    pub(crate) since: Option<u64>,
     /// Whether it ended.
     pub(crate) deleted: bool,
     /// What was journalled in it, in order.
@@ -72,14 +75,19 @@ pub(crate) struct Remembered {
     pub(crate) entries: Vec<ReplayedEntry>,
     /// Frames replayed.
     pub(crate) frames: u64,
+    /// Logs that could not be used in the newest epoch that says so, which nothing was appended to since.
+    pub(crate) offline: BTreeMap<PartitionKey, u64>,
+    /// What of it is lost, and of whose logs.
+    pub(crate) damage: Vec<(Option<ShardSlot>, JournalDamage)>,
 }
 
 impl<I: Io> LogManager<I> {
     /// Opens or makes the store in `config.log_dir` for the only shard there is.
     pub async fn open(io: I, config: StoreConfig) -> Result<(Rc<Self>, RecoveryReport), OpenError> {
-        let survey = survey(&io, &config.log_dir).await?;
+        let mut survey = survey(&io, &config.log_dir).await?;
         let opened = Self::open_shard(io.clone(), config.clone(), &survey).await?;
-        finish_open(&io, &config.log_dir, &survey, config.slot.count).await?;
+        survey.keeps_journals = opened.1.offline > 0;
+        finish_open(&io, &config.log_dir, &survey).await?;
         Ok(opened)
     }
 
@@ -94,7 +102,7 @@ impl<I: Io> LogManager<I> {
         let names = io.list_directory(&config.log_dir).await?;
         let marked = names.iter().any(|name| name == CLEAN_SHUTDOWN_FILE);
         let remembered = remember(&io, &config, survey).await?;
-        let journal_dir = directories::place(&config.log_dir, config.slot);
+        let journal_dir = directories::place(&config.log_dir, config.slot, survey.epoch);
         io.create_directory(&journal_dir).await?;
         let failure = Rc::new(Failure::default());
         let (for_journal, failing) = (config.clone(), Rc::clone(&failure));
@@ -131,100 +139,15 @@ impl<I: Io> LogManager<I> {
             frames: remembered.frames,
             ..RecoveryReport::default()
         };
-        let counts = manager.open_logs(&names, remembered, marked && nothing_to_replay).await?;
+        let clean = marked && nothing_to_replay;
+        let counts = Opening::new(&manager, remembered, clean).await?.open_all(&names).await?;
         report.replayed_bytes = counts.replayed_bytes;
         report.cut_bytes = counts.cut_bytes;
         report.logs = manager.logs.borrow().len();
+        report.offline = manager.offline.borrow().len();
         manager.start_epoch().await?;
         background::start(&manager);
         Ok((manager, report))
-    }
-
-    async fn open_logs(
-        &self,
-        names: &[String],
-        remembered: Remembered,
-        clean: bool,
-    ) -> Result<Counts, OpenError> {
-        let io = &self.shared.io;
-        let log_dir = &self.shared.config.log_dir;
-        // For logs no journal knows: Kafka's own file is all there is.
-        let starts = self.read_offsets(LOG_START_FILE).await?;
-        let ends = if clean { self.read_offsets(RECOVERY_POINT_FILE).await? } else { BTreeMap::new() };
-        let Remembered { mut checkpoints, entries, .. } = remembered;
-        let mut lives = lives(entries, &checkpoints);
-        let mut counts = Counts::default();
-        let mut gone = BTreeSet::new();
-        for name in names {
-            let directory = log_dir.join(name);
-            let (key, is_adopted) = match owner_of(io, &self.shared.config, name).await {
-                Owner::Log { key, is_adopted } => (key, is_adopted),
-                Owner::Deleted(key) => {
-                    gone.insert(key);
-                    continue;
-                }
-                Owner::Doubtful(key, reason) => {
-                    if self.shared.config.slot.owns(key) {
-                        self.take_offline(key, &reason);
-                    }
-                    continue;
-                }
-                Owner::Nobody => continue,
-            };
-            if !self.shared.config.slot.owns(key) {
-                continue;
-            }
-            let life = lives.remove(&key).unwrap_or_default();
-            if life.deleted {
-                gone.insert(key);
-                io.remove_directory(&directory).await?;
-                continue;
-            }
-            let checkpoint = checkpoints.remove(&key).map(|(_, checkpoint)| checkpoint);
-            // A log that was made anew since the checkpoint has nothing to do with it.
-            let checkpoint = checkpoint
-                .filter(|log| life.incarnation.is_none_or(|incarnation| incarnation == log.incarnation));
-            let known_incarnation = life.incarnation.or(checkpoint.as_ref().map(|log| log.incarnation));
-            let incarnation = known_incarnation.unwrap_or(self.shared.journal.epoch() << 20);
-            self.incarnations.set(self.incarnations.get().max(incarnation));
-            let start = starts.get(name).filter(|_| known_incarnation.is_none());
-            let known = Known {
-                key,
-                topic: folder::parse_name(name).map_or("", |(topic, _)| topic).to_owned(),
-                directory: directory.clone(),
-                incarnation,
-                checkpoint: checkpoint.as_ref(),
-                entries: life.entries,
-                clean,
-                log_start_offset: start.copied().unwrap_or_default(),
-                is_start_told: start.is_some(),
-                clean_end: ends.get(name).copied(),
-            };
-            if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
-                // A killed process may leave names that are visible and not yet durable.
-                io.sync_directory(&known.directory).await?;
-            }
-            let log = Log::open(&self.shared, known, &mut counts).await?;
-            if is_adopted {
-                tracing::warn!(
-                    "{} did not say whose it is: it is taken for {:?}",
-                    directory.display(),
-                    key.topic_id
-                );
-                let metadata = folder::write_metadata(key.topic_id).into_bytes();
-                io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
-            }
-            self.logs.borrow_mut().insert(key, log);
-        }
-        for (key, life) in lives {
-            let lost = !life.deleted && life.entries.iter().any(|(entry, _)| entry.len > 0);
-            if lost && !gone.contains(&key) {
-                let what = format!("it has records of {key:?}, which has no folder any more");
-                return Err(OpenError::JournalDamaged { path: directories::root(log_dir), what });
-            }
-        }
-        io.sync_directory(log_dir).await?;
-        Ok(counts)
     }
 
     /// Journals again what stood only in old journals, and makes that durable.
@@ -242,7 +165,8 @@ impl<I: Io> LogManager<I> {
         })
     }
 
-    async fn read_offsets(&self, name: &str) -> Result<BTreeMap<String, Offset>, OpenError> {
+    /// One of Kafka's offset checkpoints, by the names of folders; without entries if it is missing or damaged.
+    pub(super) async fn read_offsets(&self, name: &str) -> Result<BTreeMap<String, Offset>, OpenError> {
         let path = self.shared.config.log_dir.join(name);
         let file = match self.shared.io.read_file(&path, TEXT_BYTES_MAX).await {
             Ok(file) => file,
@@ -261,17 +185,15 @@ impl<I: Io> LogManager<I> {
     }
 }
 
-/// Ends the opening once every shard of the directory has opened its logs: old journals, folders of deleted
-/// logs and the mark of a clean stop go.
-pub async fn finish_open<I: Io>(
-    io: &I,
-    log_dir: &Path,
-    survey: &Survey,
-    shard_count: u32,
-) -> Result<(), IoError> {
-    directories::settle(io, log_dir, survey, shard_count).await?;
+/// Ends the opening once every shard of the directory has opened its logs: the mark of a clean stop goes, and, unless they
+/// are kept for logs that cannot be used, old journals and folders of deleted logs.
+pub async fn finish_open<I: Io>(io: &I, log_dir: &Path, survey: &Survey) -> Result<(), IoError> {
+    if !survey.keeps_journals {
+        directories::settle(io, log_dir, survey).await?;
+    }
     for name in io.list_directory(log_dir).await? {
-        if name.ends_with(folder::DELETED_SUFFIX) && folder::parse_name(&name).is_some() {
+        let is_deleted = name.ends_with(folder::DELETED_SUFFIX) && !survey.keeps_journals;
+        if is_deleted && folder::parse_name(&name).is_some() {
             io.remove_directory(&log_dir.join(name)).await?;
         } else if name == CLEAN_SHUTDOWN_FILE {
             io.remove_file(&log_dir.join(name)).await?;
@@ -288,17 +210,28 @@ pub(crate) async fn remember<I: Io>(
 ) -> Result<Remembered, OpenError> {
     let mut remembered = Remembered::default();
     for place in survey.places.iter().filter(|place| concerns(place, config)) {
-        let checkpoint = read_checkpoint(io, place.path.join(checkpoint::FILE_NAME)).await?;
+        let path = place.path.join(checkpoint::FILE_NAME);
+        let checkpoint = match read_checkpoint(io, path).await {
+            Err(OpenError::Damaged { path, what }) => {
+                let damage = JournalDamage { key: None, epoch: place.epoch, path, what };
+                remembered.damage.push((place.slot, damage));
+                continue;
+            }
+            read => read?,
+        };
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.from.epoch >= survey.settled);
         let settled = ReplayFrom { epoch: survey.settled, sequence: 1 };
         let from = checkpoint.as_ref().map_or(settled, |checkpoint| checkpoint.from.max(settled));
         let replayed = replay(io, &place.path, from).await?;
         remembered.frames += replayed.frames;
-        if let Some(JournalDamage { path, what, .. }) = replayed.damage.into_iter().next() {
-            return Err(OpenError::JournalDamaged { path, what });
-        }
+        remembered.damage.extend(replayed.damage.into_iter().map(|damage| (place.slot, damage)));
         let owned = |key| config.slot.owns(key);
-        for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
+        let Checkpoint { logs, offline, .. } = checkpoint.unwrap_or_default();
+        for key in offline {
+            let since = remembered.offline.entry(key).or_default();
+            *since = from.epoch.max(*since);
+        }
+        for log in logs {
             let epoch = from.epoch;
             let newer = remembered.checkpoints.get(&log.key).is_none_or(|(known, _)| *known < epoch);
             if newer && owned(log.key) {
@@ -336,14 +269,15 @@ pub(crate) fn lives(
     checkpointed: &BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
 ) -> BTreeMap<PartitionKey, Life> {
     let mut lives: BTreeMap<PartitionKey, Life> = BTreeMap::new();
-    for ReplayedEntry { descriptor, payload, .. } in entries {
+    for ReplayedEntry { descriptor, payload, epoch } in entries {
         let life = lives.entry(descriptor.key).or_insert_with(|| Life {
             incarnation: checkpointed.get(&descriptor.key).map(|(_, log)| log.incarnation),
             ..Life::default()
         });
         match descriptor.kind {
             EntryKind::Create => {
-                *life = Life { incarnation: Some(descriptor.incarnation), ..Life::default() };
+                let (incarnation, since) = (Some(descriptor.incarnation), Some(epoch));
+                *life = Life { incarnation, since, ..Life::default() };
             }
             EntryKind::Delete => {
                 life.deleted |= life.incarnation.is_none_or(|known| known == descriptor.incarnation);

@@ -24,6 +24,8 @@ use crate::types::{Offset, PartitionIndex};
 pub struct StoppedLogs {
     /// The epoch that ends.
     epoch: u64,
+    /// Logs that cannot be used.
+    offline: usize,
     logs: Vec<(String, PartitionIndex, LogOffsets)>,
 }
 
@@ -59,7 +61,8 @@ impl<I: Io> LogManager<I> {
             log.changed.notify(usize::MAX);
         }
         let ended = |log: &Rc<Log<I>>| (log.topic().to_owned(), log.key().partition, log.offsets());
-        Ok(StoppedLogs { epoch: shared.journal.epoch(), logs: logs.iter().map(ended).collect() })
+        let offline = self.offline.borrow().len();
+        Ok(StoppedLogs { epoch: shared.journal.epoch(), offline, logs: logs.iter().map(ended).collect() })
     }
 
     async fn close_log(&self, log: &Log<I>) -> Result<(), StoreError> {
@@ -88,8 +91,13 @@ impl<I: Io> LogManager<I> {
     }
 }
 
-/// Ends the stop once every shard of the directory has stopped.
+/// Ends the stop once every shard of the directory has stopped. While a log cannot be used the directory stays as after a
+/// kill: only the journals say what that log has, and nobody else may take the directory over.
 pub async fn finish_stop<I: Io>(io: &I, log_dir: &Path, stopped: &[StoppedLogs]) -> Result<(), IoError> {
+    if stopped.iter().any(|stopped| stopped.offline > 0) {
+        tracing::warn!("{} has logs that cannot be used: its journals stay", log_dir.display());
+        return Ok(());
+    }
     let offsets = |of: fn(&LogOffsets) -> Offset| {
         let logs = stopped.iter().flat_map(|stopped| &stopped.logs);
         let mut lines: Vec<_> = logs

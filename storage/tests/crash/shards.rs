@@ -34,9 +34,7 @@ impl Shards {
             LogManager::open_shard(io.clone(), config, &survey)
         });
         let opened = try_join_all(opening).await.map_err(|error| format!("open: {error}"))?;
-        finish_open(&io, &config.log_dir, &survey, count)
-            .await
-            .map_err(|error| format!("settle: {error}"))?;
+        finish_open(&io, &config.log_dir, &survey).await.map_err(|error| format!("settle: {error}"))?;
         let report = opened.first().map(|(_, report)| *report).unwrap_or_default();
         let managers = opened.into_iter().map(|(manager, _)| manager).collect();
         Ok((Rc::new(Self { io, managers }), report))

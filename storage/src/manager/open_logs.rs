@@ -1,0 +1,185 @@
+//! Opening every log of a store from what the journals remember. A log that cannot be used is offline by itself: its
+//! files and what journals hold of it stay as they are, so that once it is mended the next start has all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::folders::{Owner, owner_of};
+use super::opening::{Life, Remembered, lives};
+use super::{LOG_START_FILE, LogManager, RECOVERY_POINT_FILE};
+use crate::checkpoint::LogCheckpoint;
+use crate::error::OpenError;
+use crate::io::Io;
+use crate::journal::replay::JournalDamage;
+use crate::log::Log;
+use crate::log::recovery::{Counts, Known};
+use crate::partition_folder as folder;
+use crate::types::{Offset, PartitionKey, ShardSlot, TopicId};
+
+/// What is known before the logs' folders are looked into.
+pub(super) struct Opening<'a, I: Io> {
+    manager: &'a LogManager<I>,
+    /// Whether the last stop was a clean one.
+    clean: bool,
+    /// For logs no journal knows: Kafka's own files are all there is.
+    starts: BTreeMap<String, Offset>,
+    ends: BTreeMap<String, Offset>,
+    checkpoints: BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
+    lives: BTreeMap<PartitionKey, Life>,
+    damage: Vec<(Option<ShardSlot>, JournalDamage)>,
+    was_offline: BTreeMap<PartitionKey, u64>,
+    /// Logs that are deleted.
+    gone: BTreeSet<PartitionKey>,
+    /// The topics there are, if somebody knows.
+    topics: Option<BTreeSet<TopicId>>,
+    counts: Counts,
+}
+
+impl<'a, I: Io> Opening<'a, I> {
+    /// Sorts what the journals remember by log.
+    pub(super) async fn new(
+        manager: &'a LogManager<I>,
+        remembered: Remembered,
+        clean: bool,
+    ) -> Result<Self, OpenError> {
+        let Remembered { checkpoints, entries, damage, offline, .. } = remembered;
+        let topic_ids = manager.shared.config.topic_ids.as_ref();
+        Ok(Self {
+            manager,
+            clean,
+            starts: manager.read_offsets(LOG_START_FILE).await?,
+            ends: manager.read_offsets(RECOVERY_POINT_FILE).await?,
+            lives: lives(entries, &checkpoints),
+            checkpoints,
+            damage,
+            was_offline: offline,
+            gone: BTreeSet::new(),
+            topics: topic_ids.map(|ids| ids.values().copied().collect()),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Opens the logs whose folders are among `names`.
+    pub(super) async fn open_all(mut self, names: &[String]) -> Result<Counts, OpenError> {
+        let manager = self.manager;
+        let (io, config) = (&manager.shared.io, &manager.shared.config);
+        for name in names {
+            match owner_of(io, config, name).await {
+                Owner::Log { key, is_adopted } if config.slot.owns(key) => {
+                    self.open(name, key, is_adopted).await?;
+                }
+                Owner::Deleted(key) => {
+                    self.gone.insert(key);
+                }
+                Owner::Doubtful(key, reason) if config.slot.owns(key) => {
+                    manager.take_offline(key, &reason, None);
+                }
+                Owner::Log { .. } | Owner::Doubtful(..) | Owner::Nobody => {}
+            }
+        }
+        for (key, life) in std::mem::take(&mut self.lives) {
+            let lost = !life.deleted && life.entries.iter().any(|(entry, _)| entry.len > 0);
+            if lost && !self.gone.contains(&key) {
+                let place = config.log_dir.display();
+                let way_out = "restore it, or delete the topic, to go on without them";
+                let what =
+                    format!("the journals in {place} have records of it, but it has no folder; {way_out}");
+                self.fail(key, &what, None);
+            }
+        }
+        io.sync_directory(&config.log_dir).await?;
+        Ok(self.counts)
+    }
+
+    async fn open(&mut self, name: &str, key: PartitionKey, is_adopted: bool) -> Result<(), OpenError> {
+        let manager = self.manager;
+        let shared = &manager.shared;
+        let directory = shared.config.log_dir.join(name);
+        let own = || (!is_adopted).then(|| directory.clone());
+        let life = self.lives.remove(&key).unwrap_or_default();
+        if life.deleted {
+            self.gone.insert(key);
+            return Ok(shared.io.remove_directory(&directory).await?);
+        }
+        let checkpoint = self.checkpoints.remove(&key);
+        if let Some(damage) =
+            self.damage_of(key, life.since.max(checkpoint.as_ref().map(|(epoch, _)| *epoch)))
+        {
+            let JournalDamage { path, what, .. } = damage;
+            let way_out =
+                "restore that file and start again, or delete the topic, to go on without its records";
+            let what = format!("the journal is damaged at {}: {what}; {way_out}", path.display());
+            self.fail(key, &what, own());
+            return Ok(());
+        }
+        // A log that was made anew since the checkpoint has nothing to do with it.
+        let checkpoint = checkpoint
+            .map(|(_, checkpoint)| checkpoint)
+            .filter(|log| life.incarnation.is_none_or(|incarnation| incarnation == log.incarnation));
+        let known_incarnation = life.incarnation.or(checkpoint.as_ref().map(|log| log.incarnation));
+        let incarnation = known_incarnation.unwrap_or(shared.journal.epoch() << 20);
+        manager.incarnations.set(manager.incarnations.get().max(incarnation));
+        let is_unknown = known_incarnation.is_none();
+        // Nothing was appended to a log that could not be used: it is as the clean stop left it.
+        let clean = self.clean || is_unknown && self.was_offline.contains_key(&key);
+        let start = self.starts.get(name).filter(|_| is_unknown);
+        let known = Known {
+            key,
+            topic: folder::parse_name(name).map_or("", |(topic, _)| topic).to_owned(),
+            directory: directory.clone(),
+            incarnation,
+            checkpoint: checkpoint.as_ref(),
+            entries: life.entries,
+            clean,
+            log_start_offset: start.copied().unwrap_or_default(),
+            is_start_told: start.is_some(),
+            clean_end: self.ends.get(name).filter(|_| clean).copied(),
+        };
+        if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
+            // A killed process may leave names that are visible and not yet durable.
+            shared.io.sync_directory(&known.directory).await?;
+        }
+        let log = match Log::open(shared, known, &mut self.counts).await {
+            Ok(log) => log,
+            Err(error @ OpenError::Damaged { .. }) => {
+                let way_out = "restore it and start again, or delete the topic, to go on without its records";
+                self.fail(key, &format!("{error}; {way_out}"), own());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if is_adopted {
+            let (directory_name, id) = (directory.display(), key.topic_id);
+            tracing::warn!("{directory_name} did not say whose it is: it is taken for {id:?}");
+            let metadata = folder::write_metadata(key.topic_id).into_bytes();
+            shared.io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
+        }
+        manager.logs.borrow_mut().insert(key, Rc::clone(&log));
+        Ok(())
+    }
+
+    /// The damage that a log's entries may be in: in a journal that had them, later than what is `known` of it
+    /// otherwise.
+    fn damage_of(&self, key: PartitionKey, known: Option<u64>) -> Option<JournalDamage> {
+        let concerns = |(slot, damage): &&(Option<ShardSlot>, JournalDamage)| {
+            damage.key.is_none_or(|damaged| damaged == key)
+                && slot.is_none_or(|slot| slot.owns(key))
+                && known.is_none_or(|known| known <= damage.epoch)
+        };
+        self.damage.iter().find(concerns).map(|(_, damage)| damage.clone())
+    }
+
+    /// Takes a log offline; one of a topic that is gone is nobody's concern.
+    fn fail(&self, key: PartitionKey, reason: &str, directory: Option<PathBuf>) {
+        if self.topics.as_ref().is_none_or(|topics| topics.contains(&key.topic_id)) {
+            self.manager.take_offline(key, reason, directory);
+        } else {
+            tracing::warn!(
+                "partition {} of a topic that is gone, {:?}: {reason}",
+                key.partition,
+                key.topic_id
+            );
+        }
+    }
+}

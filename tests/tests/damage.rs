@@ -1,0 +1,95 @@
+//! A file that is damaged while the broker is down: its partition is offline, with the file and the way out in the log,
+//! the others go on, and all is there again once it is mended.
+
+use std::fs;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use ringmain_tests::batch;
+use ringmain_tests::broker::{Broker, free_port};
+use ringmain_tests::client::Client;
+
+const PARTITIONS: i32 = 3;
+/// `KAFKA_STORAGE_ERROR`.
+const STORAGE: i16 = 56;
+/// What a Fetch of the tests' version is told instead.
+const NOT_LEADER: i16 = 6;
+
+fn start(data: &Path) -> (Broker, String) {
+    let admin = format!("127.0.0.1:{}", free_port());
+    (Broker::start(data, &[&format!("ringmain.admin.listener={admin}")]), admin)
+}
+
+/// The sum over the shards of a metric.
+fn metric(admin: &str, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let values = answer.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+    values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+fn produce(client: &mut Client, partition: i32, value: &str) -> i16 {
+    client.produce("t", partition, &batch::build(&[value.into()])).unwrap().error_code
+}
+
+fn values(client: &mut Client, partition: i32) -> Result<Vec<String>, i16> {
+    let fetched = client.fetch("t", partition, 0).unwrap();
+    if fetched.error_code != 0 {
+        return Err(fetched.error_code);
+    }
+    let records = batch::records(&fetched.records).into_iter();
+    Ok(records.map(|(_, value)| String::from_utf8(value).unwrap()).collect())
+}
+
+fn flip(path: &PathBuf) {
+    let mut bytes = fs::read(path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_segment_takes_its_partition_offline_until_it_is_mended() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let (broker, _) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    client.create_topic_and_wait("t", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        assert_eq!(produce(&mut client, partition, &format!("one {partition}")), 0);
+    }
+    assert!(broker.stop().success());
+
+    let segment = data.join("t-1/00000000000000000000.log");
+    flip(&segment);
+    for round in 0..2 {
+        let (broker, admin) = start(&data);
+        let mut client = Client::connect(&broker.address);
+        assert_eq!(produce(&mut client, 1, "two"), STORAGE);
+        assert_eq!(values(&mut client, 1), Err(NOT_LEADER));
+        for partition in [0, 2] {
+            assert_eq!(produce(&mut client, partition, "two"), 0);
+            assert_eq!(values(&mut client, partition).unwrap()[0], format!("one {partition}"));
+        }
+        assert!(broker.log().contains("00000000000000000000.log is damaged"), "{}", broker.log());
+        assert_eq!(metric(&admin, "ringmain_partitions_offline"), 1.0);
+        if round == 0 {
+            broker.kill();
+        } else {
+            assert!(broker.stop().success());
+        }
+    }
+
+    flip(&segment);
+    let (broker, admin) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    assert_eq!(values(&mut client, 1).unwrap(), ["one 1"]);
+    assert_eq!(metric(&admin, "ringmain_partitions_offline"), 0.0);
+    assert_eq!(values(&mut client, 0).unwrap(), ["one 0", "two", "two"]);
+    assert_eq!(produce(&mut client, 1, "three"), 0);
+    assert!(broker.stop().success());
+    assert!(!data.join("ringmain.journal").exists(), "it may be taken over again");
+}
