@@ -16,6 +16,7 @@ pub(crate) mod recovery;
 pub(crate) mod retention;
 mod rolling;
 mod send;
+mod swaps;
 mod timestamps;
 mod write_behind;
 pub use changes::Watcher;

@@ -16,6 +16,7 @@ use super::expected::damaged;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
+use super::swaps::finish_swaps;
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
 use crate::error::OpenError;
@@ -136,7 +137,7 @@ impl<I: Io> Log<I> {
         mut known: Known<'_>,
         counts: &mut Counts,
     ) -> Result<Rc<Self>, OpenError> {
-        let listed = shared.io.list_files(&known.directory).await?;
+        let listed = finish_swaps(&shared.io, &known.directory).await?;
         let names: Vec<String> = listed.iter().map(|(name, _)| name.clone()).collect();
         let files: BTreeMap<Offset, u64> =
             listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();

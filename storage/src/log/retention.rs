@@ -25,7 +25,7 @@ use crate::types::{LeaderEpoch, Offset, TimestampMs};
 /// Kafka's index of aborted transactions; directories taken over from it may have some.
 const TXN_INDEX_SUFFIX: &str = ".txnindex";
 /// All files that a segment may have.
-const SUFFIXES: [&str; 5] =
+pub(super) const SUFFIXES: [&str; 5] =
     [".log", offset_index::SUFFIX, time_index::SUFFIX, producer_snapshot::SUFFIX, TXN_INDEX_SUFFIX];
 
 impl<I: Io> Log<I> {

@@ -5,4 +5,5 @@ mod flips;
 mod folders;
 mod journal;
 mod kit;
+mod swaps;
 mod tails;
