@@ -10,10 +10,13 @@ use super::frame::{self, Descriptor, EntryKind, Frame, Look};
 use crate::error::OpenError;
 use crate::io::{BLOCK_BYTES, Io, IoFile, OpenHow};
 use crate::record::batch::{self, BatchHeader};
+use crate::segment::segment::to_usize;
 use crate::types::PartitionKey;
 
 /// Read in steps of this size: large enough for the disk's full speed.
 const READ_BYTES: usize = 1 << 20;
+/// A block that was never written to.
+const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 /// A journal file is at most this long; a longer one is not ours.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -121,20 +124,22 @@ async fn load<I: Io>(io: &I, path: PathBuf, epoch: u64) -> Result<Option<Loaded>
     }
     let mut bytes = BytesMut::new();
     let mut position = 0;
-    let mut is_empty = true;
     while position < size {
         let read = file.read_at(position, READ_BYTES).await?;
         if read.is_empty() {
             break;
         }
-        is_empty &= read.iter().all(|byte| *byte == 0);
-        bytes.extend_from_slice(&read);
+        // A file that was never written to takes no memory.
+        if !bytes.is_empty() || read.chunks(BLOCK_BYTES).any(|block| !ZEROS.starts_with(block)) {
+            bytes.resize(to_usize(position), 0);
+            bytes.extend_from_slice(&read);
+        }
         position += u64::try_from(read.len()).unwrap_or(u64::MAX);
         if !read.len().is_multiple_of(BLOCK_BYTES) {
             break;
         }
     }
-    if is_empty {
+    if bytes.is_empty() {
         return Ok(None);
     }
     let first = match frame::look(&bytes) {

@@ -432,7 +432,6 @@ impl<I: Io> Log<I> {
         if let Some(last) = &last {
             end = end.max(last.base_offset);
             self.durable.set(LogPoint { segment_base: last.base_offset, position: last.size.get() });
-            self.shared.dirty_added(last.size.get() - last.written.get());
         }
         let mut high_watermark = end;
         if let Some(checkpoint) = known.checkpoint {
@@ -443,6 +442,7 @@ impl<I: Io> Log<I> {
             high_watermark = checkpoint.high_watermark;
         }
         known.check_end(end)?;
+        self.shared.dirty_added(last.as_ref().map_or(0, |last| last.size.get() - last.written.get()));
         let start = known.log_start_offset;
         let high_watermark = high_watermark.min(end).max(start);
         let offsets = LogOffsets {

@@ -1,6 +1,7 @@
 //! Damage that a start finds: it costs no acknowledged record, and no partition but the one it is in.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod deleting;
 mod flips;
 mod folders;
 mod journal;
