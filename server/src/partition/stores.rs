@@ -55,7 +55,9 @@ impl<I: Io> Stores<I> {
 
     /// Removes the log, wherever it stands; durable on return.
     pub async fn delete_log(&self, key: PartitionKey) -> Result<(), StoreError> {
-        let holder = self.managers.iter().find(|manager| manager.has(key));
+        let holds = |manager: &&Rc<LogManager<I>>| manager.log(key).is_some();
+        let has = |manager: &&Rc<LogManager<I>>| manager.has(key);
+        let holder = self.managers.iter().find(holds).or_else(|| self.managers.iter().find(has));
         holder.ok_or(StoreError::UnknownLog(key))?.delete_log(key).await
     }
 

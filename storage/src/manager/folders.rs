@@ -42,13 +42,17 @@ pub(super) async fn owner_of<I: Io>(io: &I, config: &StoreConfig, name: &str) ->
     }
     let known = config.topic_ids.as_ref().and_then(|ids| ids.get(topic)).copied();
     match (told, known) {
-        (Some(told), Some(known)) if told != known => Owner::Doubtful(
-            key(known),
-            format!(
-                "{} says that it belongs to another topic id; mend that file if it is wrong, or move its folder away",
-                metadata.display()
-            ),
-        ),
+        (Some(told), Some(known)) if told != known => {
+            let told = format!("{} says that it belongs to another topic id", metadata.display());
+            if let Some(claim) = other_claim(io, config, name).await {
+                tracing::warn!("{told}, and {claim}: it is left alone");
+                return Owner::Nobody;
+            }
+            Owner::Doubtful(
+                key(known),
+                format!("{told}; mend that file if it is wrong, or move its folder away"),
+            )
+        }
         (Some(told), _) => Owner::Log { key: key(told), is_adopted: false },
         (None, Some(known)) => match other_claim(io, config, name).await {
             Some(claim) => Owner::Doubtful(

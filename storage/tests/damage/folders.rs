@@ -94,3 +94,21 @@ fn a_folder_that_says_nothing_waits_while_another_directory_has_one_of_its_name(
         })
         .unwrap();
 }
+
+#[test]
+fn a_folder_of_a_topic_that_was_made_anew_elsewhere_is_nobodys() {
+    let world = world(TOPICS, Stop::Clean);
+    world
+        .run(async {
+            let (io, metadata) = (world.io(), file(1, "partition.metadata"));
+            io.create_directory(std::path::Path::new("/other/t1-0")).await.unwrap();
+            let told = String::from_utf8(io.read_file(&metadata, 100).await.unwrap()).unwrap();
+            let other = told.replace("topic_id: A", "topic_id: B");
+            io.replace_file(&metadata, other.into_bytes()).await.unwrap();
+            let mut config = config_of(&[1, 2, 3]);
+            config.other_log_dirs.push("/other".into());
+            let store = open(&io, config).await.unwrap();
+            assert_eq!((store.offline_logs(), store.keys()), (Vec::new(), vec![key(2), key(3)]));
+        })
+        .unwrap();
+}
