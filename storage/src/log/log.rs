@@ -333,13 +333,17 @@ impl<I: Io> Log<I> {
         let moved = offset.min(offsets.durable_offset);
         if moved > offsets.high_watermark {
             offsets.high_watermark = moved;
-            let unstable = self.state.borrow().producers.first_unstable_offset();
-            let stable = unstable.map_or(moved, |first| first.min(moved));
-            offsets.last_stable_offset = stable.max(offsets.last_stable_offset);
+            offsets.last_stable_offset = self.stable_below(moved).max(offsets.last_stable_offset);
             offsets.check();
             self.offsets.set(offsets);
             self.changed.notify(usize::MAX);
         }
+    }
+
+    /// The last stable offset that goes with a high watermark.
+    pub(crate) fn stable_below(&self, high_watermark: Offset) -> Offset {
+        let unstable = self.state.borrow().producers.first_unstable_offset();
+        unstable.map_or(high_watermark, |first| first.min(high_watermark))
     }
 
     /// Fires when the durable offset, the high watermark or the state moves. Take it before looking.

@@ -447,7 +447,7 @@ impl<I: Io> Log<I> {
         let high_watermark = high_watermark.min(end).max(start);
         let offsets = LogOffsets {
             log_start_offset: start,
-            last_stable_offset: high_watermark,
+            last_stable_offset: self.stable_below(high_watermark).max(start),
             high_watermark,
             durable_offset: end,
             log_end_offset: end,

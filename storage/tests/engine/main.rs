@@ -5,6 +5,7 @@
 mod cold_reads;
 mod index_files;
 mod retention;
+mod transactions;
 
 use std::path::Path;
 use std::rc::Rc;
