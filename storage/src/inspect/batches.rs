@@ -15,6 +15,8 @@ use crate::segment::segment::{to_u64, to_usize};
 
 /// Read at a time: large enough for the disk's full speed, small enough to stay in a CPU's cache until its CRC is done.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Asked of the kernel ahead of what is read: keeps the disk busy while CRCs are computed, and in large requests.
+const AHEAD_BYTES: usize = 8 << 20;
 
 /// The bytes of a segment.
 #[derive(Debug)]
@@ -86,6 +88,23 @@ impl Content {
         Ok(None)
     }
 
+    /// Asks for what comes behind `position`, up to where the next window begins: half of the range at a time, since
+    /// asking for what is there costs, too.
+    fn read_ahead(&self, position: u64) {
+        let half = to_u64(AHEAD_BYTES / 2);
+        let before = position.checked_sub(to_u64(WINDOW_BYTES)).filter(|before| *before > 0);
+        let (from, size) = match before {
+            None => (0, AHEAD_BYTES),
+            Some(before) if position / half != before / half => {
+                (position / half * half + half, AHEAD_BYTES / 2)
+            }
+            Some(_) => return,
+        };
+        if let Some(file) = self.file.as_ref().filter(|_| from < self.tail_from) {
+            file.read_ahead(from, size);
+        }
+    }
+
     fn read(&self, position: u64, buffer: &mut [u8]) -> Result<usize, IoError> {
         if position >= self.tail_from {
             let tail = self.tail.get(to_usize(position - self.tail_from)..).unwrap_or_default();
@@ -137,6 +156,7 @@ impl Window<'_> {
                 let size = need.max(WINDOW_BYTES).min(left);
                 self.bytes.reserve_exact(size - have);
                 self.bytes.resize(size, 0);
+                self.content.read_ahead(position + to_u64(size));
                 let count = self.content.read(position + to_u64(have), &mut self.bytes[have..])?;
                 self.bytes.truncate(have + count);
                 self.read_bytes.fetch_add(to_u64(count), Ordering::Relaxed);

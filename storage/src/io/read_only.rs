@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, open, posix_fadvise};
 use nix::sys::stat::Mode;
 use nix::sys::uio::pread;
 
@@ -63,6 +63,12 @@ impl ReadOnlyFile {
             }
         }
         Ok(filled)
+    }
+
+    /// Lets the kernel begin to read a part of the file that will be asked for. It is a wish: nothing says if it fails.
+    pub fn read_ahead(&self, position: u64, size: usize) {
+        let (Ok(position), Ok(size)) = (i64::try_from(position), i64::try_from(size)) else { return };
+        let _ = posix_fadvise(&self.descriptor, position, size, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
     }
 }
 
