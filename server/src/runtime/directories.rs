@@ -55,10 +55,7 @@ fn open(directory: &Path, advice: &mut Vec<String>) -> Result<DirectoryLock, Pro
         LockError::Held { .. } => Problem::Wrong(error.to_string()),
         LockError::Unusable { .. } => Problem::Failed(error.to_string()),
     })?;
-    host::check_direct_io(directory, advice).map_err(|error| match error.raw_os_error() {
-        Some(host::NO_DIRECT_IO) => Problem::Wrong(host::refusal(directory, &error)),
-        _ => Problem::Failed(host::refusal(directory, &error)),
-    })?;
+    host::check_direct_io(directory, advice).map_err(Problem::Failed)?;
     let path = directory.join(META_PROPERTIES);
     match read(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -19,14 +20,18 @@ use super::OpenHow;
 /// New files are readable by the group, writable by the owner.
 const FILE_MODE: Mode = Mode::from_bits_truncate(0o640);
 
-/// Opens for direct I/O.
+/// Opens for direct I/O; through the page cache where the file system has none.
 pub(super) fn open_direct(path: &Path, how: OpenHow) -> io::Result<OwnedFd> {
     let access = match how {
         OpenHow::Read => OFlag::O_RDONLY,
         OpenHow::ReadWrite => OFlag::O_RDWR,
         OpenHow::Create => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
     };
-    Ok(open(path, access | OFlag::O_DIRECT | OFlag::O_CLOEXEC, FILE_MODE)?)
+    match open(path, access | OFlag::O_DIRECT | OFlag::O_CLOEXEC, FILE_MODE) {
+        // The file was made all the same, and was not there before.
+        Err(Errno::EINVAL) => Ok(open(path, (access - OFlag::O_EXCL) | OFlag::O_CLOEXEC, FILE_MODE)?),
+        opened => Ok(opened?),
+    }
 }
 
 /// A second, buffered, read-only descriptor of an open file, whatever its name is by now.

@@ -240,7 +240,11 @@ impl IoFile for RealFile {
     }
 
     async fn allocate(&self, position: u64, size: u64) -> Result<(), IoError> {
-        self.ring.allocate(&self.inner.descriptor, position, size).await.map_err(self.failed("allocate"))
+        match self.ring.allocate(&self.inner.descriptor, position, size).await {
+            // Some file systems allocate only what is written.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            allocated => allocated.map_err(self.failed("allocate")),
+        }
     }
 
     async fn size(&self) -> Result<u64, IoError> {

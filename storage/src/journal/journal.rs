@@ -43,7 +43,12 @@ impl Failure {
         self.reason.borrow().clone()
     }
 
-    /// Fires when the store goes offline. Take it before looking.
+    /// Wakes whoever listens, to look at something else.
+    pub(crate) fn wake(&self) {
+        self.event.notify(usize::MAX);
+    }
+
+    /// Fires when the store goes offline, or there is something to look at. Take it before looking.
     pub fn listen(&self) -> EventListener {
         self.event.listen()
     }
@@ -253,6 +258,15 @@ impl<I: Io> Journal<I> {
     /// Whether it waits for room on the device: what is queued now waits, too.
     pub(crate) fn lacks_space(&self) -> bool {
         self.lacks_space.get()
+    }
+
+    /// Appends are refused from now on, and who waits for one hears that it may take long. False if it was so before.
+    pub(super) fn space_lost(&self) -> bool {
+        let lost_now = !self.lacks_space.replace(true);
+        if lost_now {
+            self.failure.wake();
+        }
+        lost_now
     }
 
     /// Appends may go on if there is a free file again.

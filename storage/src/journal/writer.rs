@@ -212,7 +212,7 @@ impl<I: Io> Journal<I> {
             if files < max || urgent || self.failure.get().is_some() {
                 match self.make_file().await {
                     Err(error) if is_no_space(&error) && !self.stopping.get() => {
-                        if !self.lacks_space.replace(true) && urgent {
+                        if self.space_lost() && urgent {
                             continue;
                         }
                         let retry = std::pin::pin!(self.io.sleep(RETRY_INTERVAL));
@@ -227,7 +227,7 @@ impl<I: Io> Journal<I> {
             }
             if self.device_is_short.get() {
                 // Segments find no blocks, so that no file comes back either.
-                self.lacks_space.set(true);
+                self.space_lost();
             }
             select(moved, std::pin::pin!(self.io.sleep(RETRY_INTERVAL))).await;
         };

@@ -304,7 +304,8 @@ impl<I: Io> Log<I> {
         self.shared.room().await
     }
 
-    /// Completes when everything below `end` is on stable media, or fails when it never will be.
+    /// Completes when everything below `end` is on stable media, or fails when it never will be, or only once the full
+    /// device has room again.
     pub async fn wait_durable(&self, end: Offset) -> Result<(), StorageFailed> {
         loop {
             let changed = self.changed.listen();
@@ -313,6 +314,9 @@ impl<I: Io> Log<I> {
                 return Ok(());
             }
             self.shared.failure.check()?;
+            if self.shared.journal.lacks_space() {
+                return Err(StorageFailed { reason: "no space left for the journal".into() });
+            }
             select(changed, failed).await;
         }
     }

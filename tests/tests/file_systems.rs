@@ -1,7 +1,8 @@
-//! A device without room, a real one: producers are refused with an error they retry, consumers are served, topics can be
-//! deleted, and what that frees is used without a restart.
+//! File systems that are not what one wishes for. A device without room, a real one: producers are refused with an error
+//! they retry, consumers are served, topics can be deleted, and what that frees is used without a restart. And one
+//! without direct I/O and allocation ahead: it works, and the broker says what that means.
 //!
-//! The device is a tmpfs of its own, in a mount namespace of this process that ends with it.
+//! Each is mounted for its test alone, in a mount namespace that ends with it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +20,12 @@ const KAFKA_STORAGE_ERROR: i16 = 56;
 const DEVICE_MIB: i64 = 192;
 const BATCH_BYTES: usize = 500_000;
 
-/// A directory on a device of its own.
-fn small_device(directory: &Path) -> PathBuf {
+/// A directory on a file system of its own.
+fn mounted(directory: &Path, kind: &str, options: &str) -> PathBuf {
     let why = "it needs root: run it as root, or with `unshare -rm`";
     unshare(CloneFlags::CLONE_NEWNS).unwrap_or_else(|error| panic!("unshare: {error}; {why}"));
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    let options = format!("size={DEVICE_MIB}m");
-    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    mount(Some(kind), directory, Some(kind), MsFlags::empty(), Some(options)).unwrap();
     directory.join("data")
 }
 
@@ -38,22 +38,24 @@ fn delete_topic(client: &mut Client, topic: &str) -> i16 {
     reader.i16()
 }
 
-fn value(number: i64) -> Vec<u8> {
-    vec![u8::try_from(number % 250).unwrap(); BATCH_BYTES]
+/// All records are alike: one that was refused may be stored all the same once there is room, before the next.
+fn value() -> Vec<u8> {
+    vec![7; BATCH_BYTES]
 }
 
-/// Produces from a number on until the broker refuses; up to where it took them.
+/// Produces until the broker refuses; the end of what it took.
 fn produce_until_refused(client: &mut Client, topic: &str, from: i64) -> i64 {
-    for number in from.. {
-        let produced = client.produce(topic, 0, &batch::build(&[value(number)])).unwrap();
+    let mut end = from;
+    loop {
+        let produced = client.produce(topic, 0, &batch::build(&[value()])).unwrap();
         if produced.error_code != 0 {
-            assert_eq!(produced.error_code, KAFKA_STORAGE_ERROR, "after {number} batches");
-            return number;
+            assert_eq!(produced.error_code, KAFKA_STORAGE_ERROR, "after {end} batches");
+            return end;
         }
-        assert_eq!(produced.base_offset, number);
-        assert!(number < 2 * DEVICE_MIB, "a device of {DEVICE_MIB} MiB takes everything");
+        assert!(produced.base_offset >= end, "no offset is given twice");
+        end = produced.base_offset + 1;
+        assert!(end < 2 * DEVICE_MIB, "a device of {DEVICE_MIB} MiB takes everything");
     }
-    unreachable!()
 }
 
 /// Everything down to the last byte.
@@ -85,7 +87,7 @@ fn check(client: &mut Client, topic: &str, count: i64) {
     for number in 0..count {
         let fetched = client.fetch(topic, 0, number).unwrap();
         assert_eq!(fetched.error_code, 0);
-        assert_eq!(batch::records(&fetched.records)[0], (number, value(number)));
+        assert_eq!(batch::records(&fetched.records)[0], (number, value()));
     }
 }
 
@@ -93,7 +95,7 @@ fn check(client: &mut Client, topic: &str, count: i64) {
 fn a_full_device_is_mended_by_deleting_a_topic() {
     const TOPICS: [&str; 6] = ["zero", "one", "two", "three", "four", "large"];
     let directory = tempfile::tempdir().unwrap();
-    let data = small_device(directory.path());
+    let data = mounted(directory.path(), "tmpfs", &format!("size={DEVICE_MIB}m"));
     let settings =
         ["ringmain.shards=1", "ringmain.tail.cache.bytes=16777216", "ringmain.journal.file.bytes=8388608"];
     let broker = Broker::start(&data, &settings);
@@ -101,8 +103,8 @@ fn a_full_device_is_mended_by_deleting_a_topic() {
     let mut taken = [0; TOPICS.len()];
     for (topic, taken) in TOPICS.iter().zip(&mut taken) {
         client.create_topic_and_wait(topic, 1);
-        for number in 0..3 {
-            assert_eq!(client.produce(topic, 0, &batch::build(&[value(number)])).unwrap().error_code, 0);
+        for _ in 0..3 {
+            assert_eq!(client.produce(topic, 0, &batch::build(&[value()])).unwrap().error_code, 0);
         }
         *taken = 3;
     }
@@ -121,11 +123,11 @@ fn a_full_device_is_mended_by_deleting_a_topic() {
     alter(&mut client, "zero");
     assert_eq!(delete_topic(&mut client, "large"), 0, "deleting needs no room");
     wait_for("room for others", || {
-        let produced = client.produce("zero", 0, &batch::build(&[value(taken[0])])).unwrap();
+        let produced = client.produce("zero", 0, &batch::build(&[value()])).unwrap();
         (produced.error_code == 0).then_some(())
     });
     client.create_topic_and_wait("more", 1);
-    assert_eq!(client.produce("more", 0, &batch::build(&[value(0)])).unwrap().error_code, 0);
+    assert_eq!(client.produce("more", 0, &batch::build(&[value()])).unwrap().error_code, 0);
     check(&mut client, "more", 1);
     assert!(broker.stop().success());
     let broker = Broker::start(&data, &settings);
@@ -135,5 +137,32 @@ fn a_full_device_is_mended_by_deleting_a_topic() {
         client.wait_for_leaders(topic, 1);
         check(&mut client, topic, taken);
     }
+    assert!(broker.stop().success());
+}
+
+#[test]
+fn a_file_system_without_direct_io_works_and_the_broker_says_what_that_means() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = mounted(directory.path(), "ramfs", "");
+    let broker = Broker::start(&data, &[]);
+    for advice in ["without direct I/O", "lies in memory"] {
+        wait_for(advice, || broker.log().contains(advice).then_some(()));
+    }
+    let mut client = Client::connect(&broker.address);
+    client.create_topic_and_wait("topic", 1);
+    for _ in 0..100 {
+        assert_eq!(client.produce("topic", 0, &batch::build(&[value()])).unwrap().error_code, 0);
+    }
+    check(&mut client, "topic", 100);
+    broker.kill();
+    let broker = Broker::start(&data, &[]);
+    let mut client = Client::connect(&broker.address);
+    client.wait_for_leaders("topic", 1);
+    check(&mut client, "topic", 100);
+    assert!(broker.stop().success());
+    let broker = Broker::start(&data, &[]);
+    let mut client = Client::connect(&broker.address);
+    client.wait_for_leaders("topic", 1);
+    check(&mut client, "topic", 100);
     assert!(broker.stop().success());
 }
