@@ -190,7 +190,16 @@ impl Check<'_> {
             return (found, Remembered::default());
         }
         match block_on(remember(&ReadOnlyIo, &config, &found)) {
-            Ok(remembered) => (found, remembered),
+            Ok(remembered) => {
+                // What a start misses although every chain could be followed here.
+                for (_, damage) in &remembered.damage {
+                    let finding = Finding::damage(&damage.path, None, damage.what.clone());
+                    let name = damage.key.and_then(|key| self.names.get(&key));
+                    let finding = if let Some(name) = name { finding.of(name) } else { finding };
+                    self.find(finding);
+                }
+                (found, remembered)
+            }
             Err(error) => {
                 self.find_open(error);
                 (found, Remembered::default())

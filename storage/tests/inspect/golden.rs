@@ -1,5 +1,5 @@
-//! A directory that was recorded once, when journals and checkpoints had format version 1: it is opened, shown and found
-//! undamaged for ever. `golden/store-1/killed` is what a process left that ended without warning: a journal that has been
+//! Directories that were recorded once, `store-1` with the first journals and checkpoints, `store-2` with a folder for each
+//! start and version 2 of the checkpoint: they are opened, shown and found undamaged for ever. `golden/store-1/killed` is what a process left that ended without warning: a journal that has been
 //! around its ring, with carried bytes, a deleted log, a moved log start and segments that rolled. `clean` is the same
 //! after a start and a clean stop. `RINGMAIN_GOLDEN=write` records anew: for a new version, into a new folder.
 
@@ -13,10 +13,13 @@ use ringmain_storage::inspect::verify::Verified;
 
 use crate::store::{self, contents};
 
-/// The folder of this format version's files.
-fn golden() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/store-1"))
+/// The folder of a format version's files.
+fn golden(version: u32) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(format!("store-{version}"))
 }
+
+/// The newest one. Only the first has a clean stop's files: they are Kafka's and never change.
+const NEWEST: u32 = 2;
 
 /// A copy to work on: a start changes what it opens.
 fn copy(from: &Path, to: &Path) {
@@ -74,43 +77,48 @@ fn recorded_directories_are_shown_and_checked_as_when_they_were_recorded() {
     if std::env::var("RINGMAIN_GOLDEN").as_deref() == Ok("write") {
         record();
     }
-    let now = shown(&golden().join("killed"));
-    let then = fs::read_to_string(golden().join("killed.dump")).unwrap();
-    for (line, (now, then)) in now.lines().zip(then.lines()).enumerate() {
-        assert_eq!(now, then, "killed.dump line {}", line + 1);
+    for version in 1..=NEWEST {
+        let golden = golden(version);
+        let now = shown(&golden.join("killed"));
+        let then = fs::read_to_string(golden.join("killed.dump")).unwrap();
+        for (line, (now, then)) in now.lines().zip(then.lines()).enumerate() {
+            assert_eq!(now, then, "{version}: killed.dump line {}", line + 1);
+        }
+        assert_eq!(now.lines().count(), then.lines().count());
+        let expected = fs::read_to_string(golden.join("killed.verify")).unwrap();
+        assert_eq!(found(&golden.join("killed")), expected, "{version}");
     }
-    assert_eq!(now.lines().count(), then.lines().count());
-    for which in ["killed", "clean"] {
-        let expected = fs::read_to_string(golden().join(format!("{which}.verify"))).unwrap();
-        assert_eq!(found(&golden().join(which)), expected, "{which}");
-    }
+    let clean = fs::read_to_string(golden(1).join("clean.verify")).unwrap();
+    assert_eq!(found(&golden(1).join("clean")), clean);
 }
 
 #[test]
-fn a_recorded_directory_opens_with_every_record() {
-    let directory = tempfile::tempdir().unwrap();
-    copy(&golden().join("killed"), directory.path());
-    let batches = crate::look(directory.path()).batches;
-    assert_eq!(store::check_small(directory.path()), batches);
-    // The clean stop after it leaves what was recorded of one: only the epoch of a start is not in these files.
-    let now = contents(directory.path());
-    for (path, content) in contents(&golden().join("clean")) {
-        let path = path.strip_prefix(golden().join("clean")).unwrap().to_owned();
-        assert!(now.get(&directory.path().join(&path)) == Some(&content), "{}", path.display());
+fn recorded_directories_open_with_every_record() {
+    for version in 1..=NEWEST {
+        let directory = tempfile::tempdir().unwrap();
+        copy(&golden(version).join("killed"), directory.path());
+        let batches = crate::look(directory.path()).batches;
+        assert_eq!(store::check_small(directory.path()), batches, "{version}");
+        if version > 1 {
+            continue;
+        }
+        // The clean stop after it leaves what was recorded of one.
+        let now = contents(directory.path());
+        let clean = golden(1).join("clean");
+        for (path, content) in contents(&clean) {
+            let path = path.strip_prefix(&clean).unwrap();
+            assert!(now.get(&directory.path().join(path)) == Some(&content), "{version}: {}", path.display());
+        }
     }
 }
 
-/// Writes what the tests read.
+/// Writes what the tests read of the newest version.
 fn record() {
-    let killed = golden().join("killed");
-    fs::remove_dir_all(golden()).ok();
+    let golden = golden(NEWEST);
+    fs::remove_dir_all(&golden).ok();
+    let killed = golden.join("killed");
     fs::create_dir_all(&killed).unwrap();
     store::make_small(&killed);
-    let clean = golden().join("clean");
-    copy(&killed, &clean);
-    store::check_small(&clean);
-    fs::write(golden().join("killed.dump"), shown(&killed)).unwrap();
-    for which in ["killed", "clean"] {
-        fs::write(golden().join(format!("{which}.verify")), found(&golden().join(which))).unwrap();
-    }
+    fs::write(golden.join("killed.dump"), shown(&killed)).unwrap();
+    fs::write(golden.join("killed.verify"), found(&killed)).unwrap();
 }
