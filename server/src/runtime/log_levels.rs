@@ -151,8 +151,8 @@ mod tests {
         };
         let server = of(include_str!("../lib.rs"), "ringmain");
         let storage = of(include_str!("../../../storage/src/lib.rs"), "ringmain_storage");
-        // The commands are processes of their own; plain data and errors say nothing.
-        let silent = ["ringmain::cli", "config", "counters", "error", "types"];
+        // The commands and what they read with are processes of their own; plain data and errors say nothing.
+        let silent = ["ringmain::cli", "config", "counters", "error", "inspect", "types"];
         for module in server.chain(storage) {
             let is_silent = silent.iter().any(|silent| module.ends_with(silent));
             assert!(is_silent || MODULES.contains(&module.as_str()), "{module}");
