@@ -87,7 +87,7 @@ impl<I: Io> Log<I> {
                 let rest = window.get(at..).unwrap_or_default();
                 let Some(len) = plausible(rest, next) else { continue };
                 let position = from + to_u64(at);
-                if position + to_u64(len) > size {
+                if position.saturating_add(to_u64(len)) > size {
                     continue;
                 }
                 let bytes = segment.read_file(position, position + to_u64(len)).await?;

@@ -87,7 +87,8 @@ fn unsettled(known: &Known<'_>, base: Offset, runs: Vec<(u64, Bytes)>) -> Vec<(u
         }
         _ => 0,
     };
-    let above = runs.into_iter().filter(|(position, bytes)| position + to_u64(bytes.len()) > settled);
+    let above =
+        runs.into_iter().filter(|(position, bytes)| position.saturating_add(to_u64(bytes.len())) > settled);
     above
         .map(|(position, bytes)| {
             let below = settled.saturating_sub(position);
