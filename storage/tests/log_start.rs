@@ -1,4 +1,5 @@
-//! A log start that was moved and answered stays moved, whatever is cut when (DeleteRecords, retention).
+//! A log start that was moved and answered stays moved, whatever is cut when (DeleteRecords, retention), and the leader
+//! epochs agree with the log that is left.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
@@ -10,6 +11,7 @@ use ringmain_storage::config::{LogConfig, StoreConfig};
 use ringmain_storage::error::StoreError;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::sim::{SimIo, SimWorld, Stopped};
+use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
@@ -64,7 +66,8 @@ async fn live(io: SimIo, heard: Heard, mover: Mover) -> Result<(), StoreError> {
             let timestamp = TimestampMs(round);
             builder.push(&NewRecord { timestamp, value: Some(&value), ..NewRecord::default() }).unwrap();
             let batch = BytesMut::from(builder.build().unwrap().as_ref());
-            let end = Offset(log.append(batch, LeaderEpoch(0), TimestampMs(1)).unwrap().last_offset.0 + 1);
+            let appended = log.append(batch, epoch_of(heard.end.get()), TimestampMs(1)).unwrap();
+            let end = Offset(appended.last_offset.0 + 1);
             log.wait_durable(end).await?;
             log.set_high_watermark(end);
             heard.end.set(end.0);
@@ -90,27 +93,62 @@ async fn live(io: SimIo, heard: Heard, mover: Mover) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens what is left and checks it against what was heard.
+/// Records of a leader epoch.
+const EPOCH_RECORDS: i64 = 3;
+
+/// The leader epoch a record is appended in.
+fn epoch_of(offset: i64) -> LeaderEpoch {
+    LeaderEpoch(i32::try_from(offset / EPOCH_RECORDS).unwrap())
+}
+
+/// Every epoch ends where the next one's first record is, those before the log's start with it.
+fn check_epochs(log: &Log<SimIo>, context: &str) {
+    let offsets = log.offsets();
+    let (start, end) = (offsets.log_start_offset.0, offsets.log_end_offset.0);
+    if start == end {
+        return;
+    }
+    let (oldest, newest) = (epoch_of(start), epoch_of(end - 1));
+    assert_eq!(log.latest_epoch(), Some(newest), "{context}");
+    for epoch in (0..=newest.0).map(LeaderEpoch) {
+        let ends = (i64::from(epoch.0 + 1) * EPOCH_RECORDS).clamp(start, end);
+        assert_eq!(
+            log.epoch_end_offset(epoch),
+            Some((epoch, Offset(ends))),
+            "{context}: {oldest} {offsets:?}"
+        );
+    }
+}
+
+/// Opens what is left and checks it against what was heard, as it does again after a clean stop.
 fn check(world: &SimWorld, heard: &Heard, context: &str) {
     world
         .run(async {
-            let (manager, _) = LogManager::open(world.io(), store()).await.unwrap();
-            let Some(log) = manager.log(KEY) else {
-                assert!(!heard.created.get(), "{context}: the log is gone");
-                return;
-            };
-            let offsets = log.offsets();
-            let (answered, asked) = heard.start.get();
-            let start = offsets.log_start_offset.0;
-            assert!(answered <= start && start <= asked, "{context}: {answered} ≤ {start} ≤ {asked}");
-            assert!(offsets.log_end_offset.0 >= heard.end.get(), "{context}: {offsets:?}");
-            if start < offsets.log_end_offset.0 {
-                let limits = ReadLimits { end: offsets.log_end_offset, bytes_max: 1, at_least_one: true };
-                let read = log.read(offsets.log_start_offset, limits).await.unwrap();
-                assert!(!read.slices.is_empty(), "{context}: nothing at the start");
-            }
+            check_opened(world, heard, context).await.close().await.unwrap();
+            check_opened(world, heard, &format!("{context}, stopped and started")).await;
         })
         .unwrap();
+}
+
+/// Opens what is left and checks it against what was heard.
+async fn check_opened(world: &SimWorld, heard: &Heard, context: &str) -> Rc<LogManager<SimIo>> {
+    let (manager, _) = LogManager::open(world.io(), store()).await.unwrap();
+    let Some(log) = manager.log(KEY) else {
+        assert!(!heard.created.get(), "{context}: the log is gone");
+        return manager;
+    };
+    let offsets = log.offsets();
+    let (answered, asked) = heard.start.get();
+    let start = offsets.log_start_offset.0;
+    assert!(answered <= start && start <= asked, "{context}: {answered} ≤ {start} ≤ {asked}");
+    assert!(offsets.log_end_offset.0 >= heard.end.get(), "{context}: {offsets:?}");
+    if start < offsets.log_end_offset.0 {
+        let limits = ReadLimits { end: offsets.log_end_offset, bytes_max: 1, at_least_one: true };
+        let read = log.read(offsets.log_start_offset, limits).await.unwrap();
+        assert!(!read.slices.is_empty(), "{context}: nothing at the start");
+    }
+    check_epochs(&log, context);
+    manager
 }
 
 #[test]

@@ -409,7 +409,11 @@ impl<I: Io> Log<I> {
                 if header.base_offset() >= replayed_below {
                     state_producers.update(header, now);
                 }
-                state_epochs.assign(header.partition_leader_epoch(), header.base_offset());
+                // Batches looked at again say nothing new: an older epoch would drop those after it.
+                let epoch = header.partition_leader_epoch();
+                if state_epochs.latest_epoch().is_none_or(|latest| latest < epoch) {
+                    state_epochs.assign(epoch, header.base_offset());
+                }
             })
             .await;
         let mut state = self.state.borrow_mut();
@@ -443,6 +447,12 @@ impl<I: Io> Log<I> {
             high_watermark = checkpoint.high_watermark;
         }
         known.check_end(end)?;
+        {
+            let epochs = &mut self.state.borrow_mut().epochs;
+            // An emptied log keeps its newest epoch, at its end.
+            epochs.truncate_from_end(Offset(end.0.saturating_add(1)));
+            epochs.truncate_from_start(known.log_start_offset);
+        }
         self.shared.dirty_added(last.as_ref().map_or(0, |last| last.size.get() - last.written.get()));
         let start = known.log_start_offset;
         let high_watermark = high_watermark.min(end).max(start);
