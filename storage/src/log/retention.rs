@@ -19,7 +19,7 @@ use crate::io::{Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::segment::segment::{DELETED_SUFFIX, Segment, base_offset_of_stem};
 use crate::segment::{offset_index, time_index};
-use crate::space::{Room, is_no_space};
+use crate::space::is_no_space;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 
 /// Kafka's index of aborted transactions; directories taken over from it may have some.
@@ -37,11 +37,14 @@ impl<I: Io> Log<I> {
         self.remove_leftovers().await?;
         let config = self.config();
         if !config.cleanup_delete {
-            return Ok(0);
+            return self.remove_below_start().await;
         }
         match self.first_to_keep(&config, now).await {
-            Some(start) if self.ready_to_remove_up_to(start).await? => self.advance_log_start(start).await,
-            _ => Ok(0),
+            Some(start) => {
+                let start = self.make_ready(start).await?;
+                self.advance_log_start(start).await
+            }
+            None => self.remove_below_start().await,
         }
     }
 
@@ -96,24 +99,28 @@ impl<I: Io> Log<I> {
         }
     }
 
-    /// Makes ready what is left when everything before it goes: an empty active segment gets its file, and those
-    /// before it are written out. False if the device has no room for that.
-    async fn ready_to_remove_up_to(&self, start: Offset) -> Result<bool, StoreError> {
-        let (active, unsealed) = {
+    /// Makes ready what is left when everything before `start` goes: an empty active segment gets its file, and those
+    /// before it are written out. Returns from where segments stay: on a device without room for that file the last one
+    /// with records does.
+    async fn make_ready(&self, start: Offset) -> Result<Offset, StoreError> {
+        let (active, before, unsealed) = {
             let segments = &self.state.borrow().segments;
             let below = |segment: &&Rc<Segment<I>>| segment.base_offset < start;
             let unsealed = segments.iter().filter(below).any(|segment| !segment.sealed.get());
-            (segments.back().map(Rc::clone), unsealed)
+            let before = segments.iter().filter(below).next_back().map(|segment| segment.base_offset);
+            (segments.back().map(Rc::clone), before, unsealed)
         };
-        let made = match active {
-            Some(active) if active.base_offset == start => active.make().await,
-            _ => Ok(()),
-        };
-        match made {
-            Err(error) if is_no_space(&error) => return Ok(false),
-            made => made?,
+        if unsealed {
+            // Without room the sealed ones go, and those that could not be written once they are.
+            self.write_out(false).await?;
         }
-        Ok(!unsealed || self.write_out(false).await? == Room::Ample)
+        match active {
+            Some(active) if active.base_offset == start => match active.make().await {
+                Err(error) if is_no_space(&error) => Ok(before.unwrap_or(start)),
+                made => Ok(made.map(|()| start)?),
+            },
+            _ => Ok(start),
+        }
     }
 
     /// Moves the log start forward to `offset`, at most to the high watermark, durable before any file goes.
@@ -143,12 +150,17 @@ impl<I: Io> Log<I> {
             self.state.borrow_mut().epochs.truncate_from_start(offset);
             self.changed.notify(usize::MAX);
         }
+        self.remove_below_start().await
+    }
+
+    /// Removes segments that end at or below the log start, once they are sealed; returns how many.
+    async fn remove_below_start(&self) -> Result<usize, StoreError> {
         let removed = {
             let _writer = self.writer.lock().await;
             if self.deleted.get() {
                 return Ok(0);
             }
-            let removed = self.segments_below(offsets.log_start_offset);
+            let removed = self.segments_below(self.offsets().log_start_offset);
             for segment in &removed {
                 self.set_aside(segment).await?;
             }

@@ -6,16 +6,29 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use bytes::BytesMut;
+use futures::future::{Either, join_all, select};
+use ringmain_storage::config::LogConfig;
+use ringmain_storage::error::AppendError;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::sim::{Random, SimWorld, Stopped};
+use ringmain_storage::manager::LogManager;
+use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
+use ringmain_storage::record::compression::Codec;
+use ringmain_storage::types::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::model::Expected;
 use crate::recover;
-use crate::workload::{Life, Producer, Shared, create, delete, key, open};
+use crate::workload::{Life, Producer, Shared, create, delete, key, open, small_store};
 
 /// Batches after which an endless supply would have shown.
 const BATCHES_MAX: usize = 300;
+
+/// Logs that together have blocks for more than the journal.
+const LOGS: i32 = 24;
+
+/// Long enough for all that does not wait for room.
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Produces, fills the device up, produces until it is refused, makes room and goes on.
 async fn live_without_room(world: &SimWorld, expected: Shared, life: Life) -> Result<(), String> {
@@ -66,7 +79,7 @@ async fn live_without_room(world: &SimWorld, expected: Shared, life: Life) -> Re
     }
     // What frees room needs none.
     let deleted = std::pin::pin!(delete(&manager, &expected, doomed));
-    match select(deleted, std::pin::pin!(io.sleep(Duration::from_mins(1)))).await {
+    match select(deleted, std::pin::pin!(io.sleep(MINUTE))).await {
         Either::Left((deleted, _)) => deleted?,
         Either::Right(_) => return Err("a deletion waits for room".to_owned()),
     }
@@ -116,4 +129,104 @@ fn a_power_cut_on_a_full_device_takes_back_no_acknowledgement() {
         assert_eq!(ended, Err(Stopped::PowerCut), "{life:?} is the same run up to step {step}");
         recover(&world.crash(step), &expected, &format!("{life:?} cut at {step}")).unwrap();
     }
+}
+
+/// A batch of one record of 3,000 bytes.
+fn batch() -> BytesMut {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let record = NewRecord { timestamp: TimestampMs(1), value: Some(&[7; 3000]), ..NewRecord::default() };
+    builder.push(&record).unwrap();
+    BytesMut::from(builder.build().unwrap().as_ref())
+}
+
+#[test]
+fn retention_removes_on_a_full_device_what_it_can() {
+    for before in 0..12 {
+        let world = SimWorld::new(before);
+        let removed = world.run(async {
+            let io = world.io();
+            io.create_directory(Path::new("/data")).await.unwrap();
+            let (manager, _) = LogManager::open(io.clone(), small_store()).await.unwrap();
+            let config = LogConfig { segment_bytes: 16 << 10, retention_ms: 1000, ..LogConfig::default() };
+            let log = manager.create_log(key(1, 0), "topic", config.clone()).await.unwrap();
+            let append = || {
+                let appended = log.append(batch(), LeaderEpoch(0), TimestampMs(1))?;
+                Ok::<_, AppendError>(Offset(appended.last_offset.0 + 1))
+            };
+            for _ in 0..20 + before {
+                log.wait_durable(append().unwrap()).await.unwrap();
+            }
+            world.set_full(true);
+            let mut end = log.offsets().log_end_offset;
+            while let Ok(appended) = append() {
+                end = appended;
+                io.sleep(Duration::from_millis(2)).await;
+            }
+            // What the journal has no room for is not durable, and whoever waits for it is told.
+            let waiting = std::pin::pin!(log.wait_durable(end));
+            assert!(
+                matches!(select(waiting, std::pin::pin!(io.sleep(MINUTE))).await, Either::Left(_)),
+                "{before}"
+            );
+            log.set_high_watermark(log.offsets().durable_offset);
+            let had = log.size_bytes();
+            log.enforce_retention(TimestampMs(100_000)).await.unwrap();
+            let (left, offsets) = (log.size_bytes(), log.offsets());
+            assert!(left < had, "{before}: {left} of {had} bytes are left");
+            let readable = offsets.log_end_offset.0 - offsets.log_start_offset.0;
+            assert!(readable <= 10, "{before}: no more than two segments are left: {offsets:?}");
+            // Those that could not be sealed go when there is room, whatever else retention may take.
+            world.set_full(false);
+            log.set_config(LogConfig { cleanup_delete: false, ..config.clone() });
+            io.sleep(MINUTE).await;
+            log.enforce_retention(TimestampMs(100_000)).await.unwrap();
+            let kept = u64::try_from(readable).unwrap() * (3000 + 100);
+            assert!(log.size_bytes() <= kept, "{before}: {} bytes are left", log.size_bytes());
+            log.set_config(config);
+            log.set_high_watermark(log.offsets().durable_offset);
+            log.enforce_retention(TimestampMs(100_000)).await.unwrap();
+            (log.size_bytes(), log.offsets())
+        });
+        let (left, offsets) = removed.unwrap();
+        assert_eq!((left, offsets.log_start_offset), (0, offsets.log_end_offset), "{before}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_journal_that_is_full_on_a_full_device_is_told() {
+    let world = SimWorld::new(3);
+    let told = world.run(async {
+        let io = world.io();
+        io.create_directory(Path::new("/data")).await.unwrap();
+        let (manager, _) = LogManager::open(io.clone(), small_store()).await.unwrap();
+        let config = LogConfig { segment_bytes: 64 << 10, ..LogConfig::default() };
+        let mut logs = Vec::new();
+        for partition in 0..LOGS {
+            let log = manager.create_log(key(1, partition), "topic", config.clone()).await.unwrap();
+            let end = log.append(batch(), LeaderEpoch(0), TimestampMs(1)).unwrap().last_offset.0 + 1;
+            log.wait_durable(Offset(end)).await.unwrap();
+            logs.push(log);
+        }
+        io.sleep(Duration::from_secs(1)).await;
+        world.set_full(true);
+        for log in &logs {
+            // Blocks are there for more than the journal has room for.
+            for _ in 0..8 {
+                log.append(batch(), LeaderEpoch(0), TimestampMs(1)).unwrap();
+            }
+        }
+        let waiting = logs.iter().map(|log| log.wait_durable(Offset(9)));
+        let answers = join_all(waiting);
+        let answers = match select(std::pin::pin!(answers), std::pin::pin!(io.sleep(MINUTE))).await {
+            Either::Left((answers, _)) => answers,
+            Either::Right(_) => panic!("somebody waits for ever"),
+        };
+        world.set_full(false);
+        io.sleep(Duration::from_secs(5)).await;
+        for log in &logs {
+            log.wait_durable(Offset(9)).await.unwrap();
+        }
+        answers.iter().filter(|answer| answer.is_err()).count()
+    });
+    assert!(told.unwrap() > 0, "the journal had room for all");
 }
