@@ -100,10 +100,6 @@ pub(crate) fn make(dir: &Path, cleanly: bool) {
         }
         if cleanly {
             store.close().await.unwrap();
-        } else {
-            // The empty frame that vouches for the last group.
-            let io = RealIo::new().unwrap();
-            ringmain_storage::io::Io::sleep(&io, std::time::Duration::from_millis(400)).await;
         }
     });
 }
