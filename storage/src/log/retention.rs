@@ -107,7 +107,7 @@ impl<I: Io> Log<I> {
             let segments = &self.state.borrow().segments;
             let below = |segment: &&Rc<Segment<I>>| segment.base_offset < start;
             let unsealed = segments.iter().filter(below).any(|segment| !segment.sealed.get());
-            let before = segments.iter().filter(below).next_back().map(|segment| segment.base_offset);
+            let before = segments.iter().rfind(below).map(|segment| segment.base_offset);
             (segments.back().map(Rc::clone), before, unsealed)
         };
         if unsealed {
