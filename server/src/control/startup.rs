@@ -14,6 +14,7 @@ use crate::metadata::image_records::{METADATA_VERSION, broker_record, controller
 use crate::metadata::loader::Loader;
 use crate::metadata::log::{LocalLog, MetadataLog};
 use ringmain_protocol::metadata::{AbortTransactionRecord, BrokerRegistrationChangeRecord, MetadataRecord};
+use ringmain_storage::inspect::versions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,15 +61,25 @@ pub(super) fn start(config: &ControlConfig, now_ms: i64) -> Result<Started, Star
     })
 }
 
-/// Reads or writes each directory's `meta.properties`; they have to agree.
-fn prepare(config: &ControlConfig, now_ms: i64) -> Result<Vec<MetaProperties>, StartError> {
+/// Reads each directory's `meta.properties`, and refuses what a newer build wrote, before anything is written anywhere.
+fn read_metas(config: &ControlConfig) -> Result<Vec<Option<MetaProperties>>, StartError> {
     let mut found = Vec::with_capacity(config.log_dirs.len());
     for path in &config.log_dirs {
         directory::create(path)?;
         found.push(directory::read_meta(path)?);
+        versions::check(path).map_err(|error| StartError::Mismatch(error.to_string()))?;
     }
+    Ok(found)
+}
+
+/// The cluster that the directories belong to, if any does; they have to agree, with each other and with the
+/// configuration.
+fn agreed_cluster_id(
+    config: &ControlConfig,
+    found: &[Option<MetaProperties>],
+) -> Result<Option<String>, StartError> {
     let mut cluster_id: Option<(String, &Path)> = None;
-    for (path, meta) in config.log_dirs.iter().zip(&found) {
+    for (path, meta) in config.log_dirs.iter().zip(found) {
         let Some(meta) = meta else { continue };
         if meta.node_id != config.node_id {
             return Err(StartError::Mismatch(format!(
@@ -89,6 +100,14 @@ fn prepare(config: &ControlConfig, now_ms: i64) -> Result<Vec<MetaProperties>, S
             )));
         }
     }
+    if let (Some((known, whose)), Some(wanted)) = (&cluster_id, &config.cluster_id)
+        && known != wanted
+    {
+        return Err(StartError::Mismatch(format!(
+            "{} belongs to cluster {known}, and ringmain.cluster.id is {wanted}: leave it out, or use another directory",
+            whose.display()
+        )));
+    }
     let has_metadata = found.first().is_some_and(Option::is_some);
     if let Some((known, whose)) = cluster_id.as_ref().filter(|_| !has_metadata) {
         return Err(StartError::Mismatch(format!(
@@ -97,8 +116,13 @@ fn prepare(config: &ControlConfig, now_ms: i64) -> Result<Vec<MetaProperties>, S
             whose.display()
         )));
     }
-    let cluster_id = cluster_id
-        .map(|(id, _)| id)
+    Ok(cluster_id.map(|(id, _)| id))
+}
+
+/// Reads or writes each directory's `meta.properties`; they have to agree.
+fn prepare(config: &ControlConfig, now_ms: i64) -> Result<Vec<MetaProperties>, StartError> {
+    let found = read_metas(config)?;
+    let cluster_id = agreed_cluster_id(config, &found)?
         .or_else(|| config.cluster_id.clone())
         .unwrap_or_else(|| ringmain_protocol::Uuid::from_bytes(new_topic_id().0).to_string());
     let mut metas = Vec::with_capacity(found.len());

@@ -9,6 +9,7 @@ mod journal;
 mod partition;
 mod segment;
 pub mod verify;
+pub mod versions;
 
 use std::path::{Path, PathBuf};
 
