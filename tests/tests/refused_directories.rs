@@ -102,7 +102,8 @@ fn a_directory_of_a_newer_format_or_another_cluster_is_refused_untouched() {
         from_the_future(&path, half);
     };
     let frame = || {
-        let mut files: Vec<_> = fs::read_dir(journal(&data)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            fs::read_dir(journal(&data)).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let mut file = fs::read(&files[0]).unwrap();
         // Its last byte, so that the checksum is another build's, too.
@@ -117,7 +118,11 @@ fn a_directory_of_a_newer_format_or_another_cluster_is_refused_untouched() {
         ("format version 99", &settled, &[]),
         ("format version 99", &frame, &[]),
         ("version 9", &meta, &[]),
-        ("ringmain.cluster.id is AAAAAAAAAAAAAAAAAAAAAA", &nothing, &["ringmain.cluster.id=AAAAAAAAAAAAAAAAAAAAAA"]),
+        (
+            "ringmain.cluster.id is AAAAAAAAAAAAAAAAAAAAAA",
+            &nothing,
+            &["ringmain.cluster.id=AAAAAAAAAAAAAAAAAAAAAA"],
+        ),
         ("belongs to node 1", &nothing, &["node.id=7"]),
     ];
     for (why, change, settings) in cases {
