@@ -1,7 +1,6 @@
 //! What runs beside appends and reads: writing logs behind that have gathered enough, and giving full
 //! journal files back. Every task ends when the store stops or goes offline.
 
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -10,12 +9,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::StoreError;
 use crate::io::Io;
-use crate::journal::journal::LogPoint;
+use crate::journal::journal::{LapEnds, LogPoint};
 use crate::log::Log;
 use crate::manager::{LOGS_AT_A_TIME, LogManager};
 use crate::shared::Shared;
 use crate::space::{RETRY_INTERVAL, Room, is_no_space};
-use crate::types::PartitionKey;
 
 /// Logs written at a time while appends go on: two writes in flight reach the disk's full speed.
 const WRITERS: usize = 3;
@@ -120,11 +118,11 @@ async fn recycle<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
 
 /// Makes everything durable elsewhere that a journal file holds: all writes, then all syncs, then what is left
 /// is journalled again, then the checkpoint.
-async fn settle<I: Io>(
-    manager: &LogManager<I>,
-    ends: BTreeMap<PartitionKey, LogPoint>,
-) -> Result<(), StoreError> {
-    let found = ends.into_iter().filter_map(|(key, point)| Some((manager.log(key)?, point)));
+async fn settle<I: Io>(manager: &LogManager<I>, ends: LapEnds) -> Result<(), StoreError> {
+    let found = ends.into_iter().filter_map(|((key, incarnation), point)| {
+        let log = manager.log(key).filter(|log| log.incarnation == incarnation)?;
+        Some((log, point))
+    });
     let logs: Vec<(Rc<Log<I>>, LogPoint)> = found.collect();
     stream::iter(logs.iter().filter(|(log, point)| !log.carries_only(*point)))
         .map(|(log, _)| {

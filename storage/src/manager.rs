@@ -117,6 +117,7 @@ impl<I: Io> LogManager<I> {
             log_start_offset: Offset(0),
             is_start_told: false,
             clean_end: None,
+            is_journalled_whole: true,
         };
         let log = Log::new(shared, &known, config);
         self.logs.borrow_mut().insert(key, Rc::clone(&log));

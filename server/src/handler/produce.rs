@@ -293,7 +293,7 @@ fn try_store<I: Io>(
         log_start_offset: appended.log_start_offset.0,
         ..PartitionProduceResponse::default()
     };
-    let end = Offset(appended.last_offset.0 + 1);
+    let end = appended.answered_at();
     Ok(Outcome::Queued { partition: Rc::clone(partition), end, response })
 }
 

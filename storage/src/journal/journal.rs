@@ -98,11 +98,14 @@ impl Queued {
     }
 }
 
+/// Where the bytes end that a lap holds, by log and incarnation: a log may be deleted and made anew within a lap.
+pub type LapEnds = BTreeMap<(PartitionKey, u64), LogPoint>;
+
 /// One file of the ring and what its current lap holds.
 pub(super) struct RingFile<F> {
     pub(super) file: F,
     pub(super) first_sequence: u64,
-    pub(super) ends: BTreeMap<PartitionKey, LogPoint>,
+    pub(super) ends: LapEnds,
 }
 
 /// The files: one is written, others are full or free.
@@ -218,7 +221,7 @@ impl<I: Io> Journal<I> {
             lacks_space: Cell::new(false),
         });
         let file = journal.make_file().await?;
-        journal.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: BTreeMap::new() });
+        journal.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: LapEnds::new() });
         Ok(journal)
     }
 
@@ -336,7 +339,7 @@ impl<I: Io> Journal<I> {
     }
 
     /// Waits for a full file, the oldest first: what its lap holds. `None` once the journal has stopped.
-    pub async fn oldest_full(&self) -> Option<BTreeMap<PartitionKey, LogPoint>> {
+    pub async fn oldest_full(&self) -> Option<LapEnds> {
         loop {
             let moved = self.ring_moved.listen();
             if self.failure.get().is_some() || self.stopped.get() {

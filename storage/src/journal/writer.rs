@@ -4,7 +4,6 @@
 //! they gain. A frame says up to where all was durable when it was built, so an unfinished one is never
 //! mistaken for damage; a file is left only when everything in it is durable.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesOrdered, StreamExt};
 
 use super::frame::{self, Descriptor, EntryKind, FrameHeader};
-use super::journal::{Done, Journal, LogPoint, Queued, RingFile, file_name};
+use super::journal::{Done, Journal, LapEnds, LogPoint, Queued, RingFile, file_name};
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
 use crate::space::{RETRY_INTERVAL, is_no_space};
 
@@ -144,7 +143,7 @@ impl<I: Io> Journal<I> {
         for descriptor in group.iter().filter_map(|queued| queued.descriptor) {
             if matches!(descriptor.kind, EntryKind::Batch | EntryKind::Carry) {
                 let point = point_after(&descriptor);
-                let end = current.ends.entry(descriptor.key).or_insert(point);
+                let end = current.ends.entry((descriptor.key, descriptor.incarnation)).or_insert(point);
                 *end = point.max(*end);
             }
         }
@@ -233,7 +232,7 @@ impl<I: Io> Journal<I> {
         };
         let mut ring = self.ring.borrow_mut();
         let first_sequence = ring.sequence;
-        ring.current = Some(RingFile { file, first_sequence, ends: BTreeMap::new() });
+        ring.current = Some(RingFile { file, first_sequence, ends: LapEnds::new() });
         ring.position = 0;
         Ok(())
     }
@@ -259,11 +258,14 @@ impl<I: Io> Journal<I> {
     async fn fill_file(&self, path: &Path) -> Result<I::File, IoError> {
         let file = self.io.open(path, OpenHow::Create).await?;
         file.allocate(0, self.config.journal_file_bytes).await?;
-        let mut buffer = AlignedBuffer::zeroed(PREWRITE_BYTES);
+        let left = |position| {
+            let left = usize::try_from(self.config.journal_file_bytes - position).unwrap_or(PREWRITE_BYTES);
+            left.min(PREWRITE_BYTES)
+        };
+        let mut buffer = AlignedBuffer::zeroed(left(0));
         let mut position = 0;
         while position < self.config.journal_file_bytes {
-            let left = usize::try_from(self.config.journal_file_bytes - position).unwrap_or(PREWRITE_BYTES);
-            buffer.set_len(left.min(PREWRITE_BYTES));
+            buffer.set_len(left(position));
             buffer = file.write_at(buffer, position).await?;
             position += u64::try_from(PREWRITE_BYTES).unwrap_or(u64::MAX);
         }

@@ -36,7 +36,7 @@ use crate::types::{LeaderEpoch, Offset, PartitionKey, Position, TimestampMs};
 pub struct Appended {
     /// Offset of the first record.
     pub base_offset: Offset,
-    /// Offset of the last record: wait for `last_offset + 1` to be durable.
+    /// Offset of the last record.
     pub last_offset: Offset,
     /// The broker's time if the log stamps it, else −1.
     pub log_append_time: TimestampMs,
@@ -44,6 +44,14 @@ pub struct Appended {
     pub log_start_offset: Offset,
     /// The batch was there already; the offsets are the original's, which may not be durable yet.
     pub duplicate: bool,
+}
+
+impl Appended {
+    /// Up to here the log has to be durable before the producer is answered; for a duplicate, too, whose original may
+    /// still be on its way to the disk.
+    pub fn answered_at(&self) -> Offset {
+        Offset(self.last_offset.0 + 1)
+    }
 }
 
 /// A recent batch in memory.

@@ -23,7 +23,7 @@ use crate::error::OpenError;
 use crate::io::{AlignedBuffer, Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::LogPoint;
-use crate::record::batch;
+use crate::record::batch::{self, BatchHeader};
 use crate::segment::offset_index::{self, OffsetIndex};
 use crate::segment::segment::{Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
 use crate::shared::Shared;
@@ -51,6 +51,8 @@ pub(crate) struct Known<'a> {
     pub(crate) is_start_told: bool,
     /// Where Kafka's checkpoint file says that the log ended.
     pub(crate) clean_end: Option<Offset>,
+    /// Whether the journals have all of it, from its creation on.
+    pub(crate) is_journalled_whole: bool,
 }
 
 /// Counts for the report.
@@ -95,6 +97,14 @@ fn unsettled(known: &Known<'_>, base: Offset, runs: Vec<(u64, Bytes)>) -> Vec<(u
             (position + below, bytes.slice(to_usize(below)..))
         })
         .collect()
+}
+
+/// Batches looked at again say nothing new: an older epoch would drop those after it.
+fn take_epoch(epochs: &mut EpochCache, header: &BatchHeader) {
+    let epoch = header.partition_leader_epoch();
+    if epochs.latest_epoch().is_none_or(|latest| latest < epoch) {
+        epochs.assign(epoch, header.base_offset());
+    }
 }
 
 impl<I: Io> Log<I> {
@@ -144,9 +154,13 @@ impl<I: Io> Log<I> {
             listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();
         let mut runs: BTreeMap<Offset, Vec<(u64, Bytes)>> = BTreeMap::new();
         let mut log_start = known.log_start_offset;
+        let mut appended = Vec::new();
         for (descriptor, bytes) in std::mem::take(&mut known.entries) {
             match descriptor.kind {
                 EntryKind::Batch | EntryKind::Carry => {
+                    if descriptor.kind == EntryKind::Batch {
+                        appended.push((descriptor.segment_base, bytes.clone()));
+                    }
                     counts.replayed_bytes += to_u64(bytes.len());
                     runs.entry(descriptor.segment_base).or_default().push((descriptor.position, bytes));
                 }
@@ -173,6 +187,8 @@ impl<I: Io> Log<I> {
         known.log_start_offset = log_start.max(bases.first().copied().unwrap_or(log_start));
         let log = Self::new(shared, &known, LogConfig::default());
         log.load_state(&known, &names).await?;
+        let removed = |(base, _): &&(Offset, Bytes)| bases.first().is_some_and(|first| base < first);
+        log.remember_removed(appended.iter().filter(removed).map(|(_, batch)| batch));
         let last = bases.last().copied();
         for base in &bases {
             let file_bytes = files.get(base).copied();
@@ -191,6 +207,10 @@ impl<I: Io> Log<I> {
             state.producers = checkpoint.producers.clone();
             state.epochs = checkpoint.epochs.clone();
             self.replayed_below.set(checkpoint.state_offset);
+            return Ok(());
+        }
+        if known.is_journalled_whole {
+            // A snapshot knows less: one batch of each producer.
             return Ok(());
         }
         let io = &self.shared.io;
@@ -217,6 +237,18 @@ impl<I: Io> Log<I> {
             }
         }
         Ok(())
+    }
+
+    /// Takes what batches say whose segments are below the log start, and are not looked at: their producers go on.
+    fn remember_removed<'a>(&self, batches: impl Iterator<Item = &'a Bytes>) {
+        let now = self.shared.io.wall_clock();
+        let mut state = self.state.borrow_mut();
+        for header in batches.filter_map(|batch| BatchHeader::read(batch)) {
+            if header.base_offset() >= self.replayed_below.get() {
+                state.producers.update(header, now);
+                take_epoch(&mut state.epochs, header);
+            }
+        }
     }
 
     async fn open_segment(
@@ -409,11 +441,7 @@ impl<I: Io> Log<I> {
                 if header.base_offset() >= replayed_below {
                     state_producers.update(header, now);
                 }
-                // Batches looked at again say nothing new: an older epoch would drop those after it.
-                let epoch = header.partition_leader_epoch();
-                if state_epochs.latest_epoch().is_none_or(|latest| latest < epoch) {
-                    state_epochs.assign(epoch, header.base_offset());
-                }
+                take_epoch(&mut state_epochs, header);
             })
             .await;
         let mut state = self.state.borrow_mut();

@@ -69,11 +69,13 @@ impl<I: Io> Log<I> {
     }
 
     async fn write_blocks(&self, segment: &Segment<I>, to: u64) -> Result<(), IoError> {
+        // What is pending stands in the journal: where that is small, so are the writes.
+        let chunk_bytes = CHUNK_BYTES.min(block_floor(self.shared.config.journal_file_bytes));
         while segment.written.get() < to {
             let from = segment.written.get();
-            let end = to.min(from + CHUNK_BYTES);
+            let end = to.min(from + chunk_bytes);
             let spare = self.shared.chunks.borrow_mut().pop();
-            let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(CHUNK_BYTES)));
+            let mut buffer = spare.unwrap_or_else(|| AlignedBuffer::zeroed(to_usize(chunk_bytes)));
             buffer.set_len(to_usize(end - from));
             copy_pending(&self.state.borrow(), segment, from, &mut buffer);
             self.shared.config.counters.segment_copied_bytes.add_len(buffer.len());

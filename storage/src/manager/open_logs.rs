@@ -135,6 +135,7 @@ impl<'a, I: Io> Opening<'a, I> {
             log_start_offset: start.copied().unwrap_or_default(),
             is_start_told: start.is_some(),
             clean_end: self.ends.get(name).filter(|_| clean).copied(),
+            is_journalled_whole: life.since.is_some() && checkpoint.is_none(),
         };
         if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
             // A killed process may leave names that are visible and not yet durable.

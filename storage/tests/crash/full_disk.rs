@@ -94,6 +94,7 @@ async fn live_without_room(world: &SimWorld, expected: Shared, life: Life) -> Re
     let model = expected.borrow().clone();
     model.check_running(&manager).await?;
     if life.close {
+        expected.borrow_mut().stopping();
         manager.close().await.map_err(|error| format!("close: {error}"))?;
     }
     Ok(())
@@ -108,6 +109,7 @@ fn run(world: &SimWorld, life: Life) -> (Expected, Result<Result<(), String>, St
 
 #[test]
 fn a_full_device_refuses_appends_and_goes_on_when_there_is_room() {
+    let _told = crate::cuts::Told;
     for seed in 1..60 {
         let life = Life { seed, number: 0, batches: 8, close: seed % 2 == 0 };
         let world = SimWorld::new(seed);
@@ -119,6 +121,7 @@ fn a_full_device_refuses_appends_and_goes_on_when_there_is_room() {
 
 #[test]
 fn a_power_cut_on_a_full_device_takes_back_no_acknowledgement() {
+    let _told = crate::cuts::Told;
     let life = Life { seed: 5, number: 0, batches: 6, close: false };
     let whole = SimWorld::new(5);
     run(&whole, life).1.unwrap().unwrap();

@@ -5,9 +5,14 @@
 //! run is repeated exactly.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod checks;
+mod cuts;
 mod full_disk;
+mod index_files;
+mod many_lives;
 mod model;
 mod shards;
+mod wide;
 mod workload;
 
 use std::cell::RefCell;
@@ -35,7 +40,10 @@ fn run(world: &SimWorld, expected: &Expected, life: Life) -> (Expected, Result<(
 fn recover(world: &SimWorld, expected: &Expected, context: &str) -> Option<Expected> {
     let shared: Shared = Rc::new(RefCell::new(expected.clone()));
     match world.run(open(world.io(), &shared)) {
-        Ok(Ok(_)) => Some(shared.borrow().clone()),
+        Ok(Ok(_)) => {
+            cuts::count();
+            Some(shared.borrow().clone())
+        }
         Ok(Err(what)) => panic!("{context}: {what}"),
         Err(Stopped::PowerCut) => None,
         Err(stopped) => panic!("{context}: {stopped:?}"),
@@ -71,15 +79,9 @@ fn cut_and_recover(start: &SimWorld, expected: &Expected, life: Life, (step, cra
     }
 }
 
-/// So many seeds from `SEED` on, which the test command draws anew; ten times as many when `TESTS_LONG` is 1.
-fn fresh_seeds(usual: u64) -> std::ops::Range<u64> {
-    let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let count = if std::env::var("TESTS_LONG").as_deref() == Ok("1") { usual * 10 } else { usual };
-    first..first + count
-}
-
 #[test]
 fn a_run_without_cuts_keeps_everything() {
+    let _told = cuts::Told;
     for seed in 1..20 {
         let world = SimWorld::new(seed);
         let life = Life { seed, ..FIRST };
@@ -118,6 +120,7 @@ fn two_groups_of_the_journal_are_in_flight_at_times_and_never_more() {
 
 #[test]
 fn acknowledged_records_survive_a_cut_at_every_step() {
+    let _told = cuts::Told;
     let whole = SimWorld::new(1);
     run(&whole, &Expected::default(), FIRST).1.unwrap();
     for step in 0..whole.steps() {
@@ -127,6 +130,7 @@ fn acknowledged_records_survive_a_cut_at_every_step() {
 
 #[test]
 fn acknowledged_records_of_several_shards_survive_a_cut_at_every_step() {
+    let _told = cuts::Told;
     for shard_count in [2, 3] {
         let seed = 10 + u64::from(shard_count);
         let expected = Expected::with_shards(shard_count);
@@ -141,6 +145,7 @@ fn acknowledged_records_of_several_shards_survive_a_cut_at_every_step() {
 
 #[test]
 fn what_a_restart_after_a_kill_serves_survives_a_power_cut() {
+    let _told = cuts::Told;
     let whole = SimWorld::new(6);
     run(&whole, &Expected::default(), FIRST).1.unwrap();
     for step in 0..whole.steps() {
@@ -150,7 +155,9 @@ fn what_a_restart_after_a_kill_serves_survives_a_power_cut() {
         assert_eq!(ended, Err(Stopped::PowerCut));
         let context = format!("killed at {step}");
         let next = world.kill(step);
-        let recovered = recover(&next, &expected, &context).unwrap();
+        let shared: Shared = Rc::new(RefCell::new(expected));
+        next.run(open(next.io(), &shared)).unwrap().unwrap_or_else(|what| panic!("{context}: {what}"));
+        let recovered = shared.borrow().clone();
         for crash in 0..2 {
             let after = next.crash(crash);
             recover(&after, &recovered, &format!("{context}, then power cut {crash}")).unwrap();
@@ -160,6 +167,7 @@ fn what_a_restart_after_a_kill_serves_survives_a_power_cut() {
 
 #[test]
 fn a_clean_stop_is_clean_and_survives_a_cut_at_every_step() {
+    let _told = cuts::Told;
     let life = Life { close: true, batches: 6, ..FIRST };
     let whole = SimWorld::new(2);
     let (expected, ended) = run(&whole, &Expected::default(), life);
@@ -182,26 +190,8 @@ fn a_clean_stop_is_clean_and_survives_a_cut_at_every_step() {
 }
 
 #[test]
-fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
-    for seed in fresh_seeds(40) {
-        let mut random = Random::new(seed);
-        let mut world = SimWorld::new(seed);
-        let mut expected = Expected::default();
-        for number in 0..6 {
-            let life = Life { seed: seed * 100, number, batches: 8, close: random.one_in(4) };
-            // Mostly within the life, sometimes behind its end.
-            world.cut_at_step(random.below(450));
-            let (after, ended) = run(&world, &expected, life);
-            assert!(matches!(ended, Ok(()) | Err(Stopped::PowerCut)), "{life:?}: {ended:?}");
-            expected = after;
-            world = world.crash(random.number());
-        }
-        recover(&world, &expected, &format!("seed {seed}, after its lives")).unwrap();
-    }
-}
-
-#[test]
 fn an_error_of_the_disk_at_any_step_takes_back_no_acknowledgement() {
+    let _told = cuts::Told;
     let life = Life { batches: 6, ..FIRST };
     let whole = SimWorld::new(3);
     run(&whole, &Expected::default(), life).1.unwrap();

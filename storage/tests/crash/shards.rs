@@ -1,7 +1,7 @@
-//! All shards of one log directory on one executor, as one store: the explorer also changes their number from one
+//! All shards of all log directories on one executor, as one store: the explorer also changes the shards' number from one
 //! start to the next.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures::future::try_join_all;
@@ -15,34 +15,63 @@ use ringmain_storage::manager::stopping::finish_stop;
 use ringmain_storage::manager::{LogManager, RecoveryReport};
 use ringmain_storage::types::{PartitionKey, ShardSlot};
 
-/// The managers of all shards, by index.
-pub(crate) struct Shards {
-    io: SimIo,
+/// The managers of one log directory's shards, by index.
+struct Directory {
+    path: PathBuf,
     managers: Vec<Rc<LogManager<SimIo>>>,
 }
 
-impl Shards {
-    /// Opens all of them side by side, as shards do.
-    pub(crate) async fn open(
-        io: SimIo,
+/// The managers of all.
+pub(crate) struct Shards {
+    io: SimIo,
+    directories: Vec<Directory>,
+}
+
+/// Log directories, by number.
+pub(crate) fn log_dir(number: usize) -> PathBuf {
+    PathBuf::from(if number == 0 { "/data".to_owned() } else { format!("/data-{number}") })
+}
+
+impl Directory {
+    /// Opens all shards side by side, as they do themselves.
+    async fn open(
+        io: &SimIo,
         config: StoreConfig,
         count: u32,
-    ) -> Result<(Rc<Self>, RecoveryReport), String> {
-        let survey = survey(&io, &config.log_dir).await.map_err(|error| format!("survey: {error}"))?;
+    ) -> Result<(Self, Vec<RecoveryReport>), String> {
+        let survey = survey(io, &config.log_dir).await.map_err(|error| format!("survey: {error}"))?;
         let opening = (0..count).map(|index| {
             let config = StoreConfig { slot: ShardSlot { index, count }, ..config.clone() };
             LogManager::open_shard(io.clone(), config, &survey)
         });
         let opened = try_join_all(opening).await.map_err(|error| format!("open: {error}"))?;
-        finish_open(&io, &config.log_dir, &survey).await.map_err(|error| format!("settle: {error}"))?;
-        let report = opened.first().map(|(_, report)| *report).unwrap_or_default();
-        let managers = opened.into_iter().map(|(manager, _)| manager).collect();
-        Ok((Rc::new(Self { io, managers }), report))
+        finish_open(io, &config.log_dir, &survey).await.map_err(|error| format!("settle: {error}"))?;
+        let (managers, reports) = opened.into_iter().unzip();
+        Ok((Self { path: config.log_dir, managers }, reports))
+    }
+}
+
+impl Shards {
+    /// Opens `shard_count` shards of `directory_count` directories; the report is the first one's.
+    pub(crate) async fn open(
+        io: SimIo,
+        config: StoreConfig,
+        (directory_count, shard_count): (usize, u32),
+    ) -> Result<(Rc<Self>, RecoveryReport), String> {
+        let opening = (0..directory_count).map(|number| {
+            let config = StoreConfig { log_dir: log_dir(number), ..config.clone() };
+            Directory::open(&io, config, shard_count)
+        });
+        let opened = try_join_all(opening).await?;
+        let report = opened.first().and_then(|(_, reports)| reports.first().copied()).unwrap_or_default();
+        let directories = opened.into_iter().map(|(directory, _)| directory).collect();
+        Ok((Rc::new(Self { io, directories }), report))
     }
 
     fn of(&self, key: PartitionKey) -> &LogManager<SimIo> {
-        let count = u32::try_from(self.managers.len()).unwrap();
-        &self.managers[usize::try_from(ShardSlot::owner(key, count)).unwrap()]
+        let directory = &self.directories[usize::from(key.topic_id.0[0]) % self.directories.len()];
+        let count = u32::try_from(directory.managers.len()).unwrap();
+        &directory.managers[usize::try_from(ShardSlot::owner(key, count)).unwrap()]
     }
 
     /// The log of a partition, on the shard that owns it.
@@ -52,7 +81,15 @@ impl Shards {
 
     /// Partitions of all shards.
     pub(crate) fn keys(&self) -> Vec<PartitionKey> {
-        self.managers.iter().flat_map(|manager| manager.keys()).collect()
+        let managers = self.directories.iter().flat_map(|directory| &directory.managers);
+        managers.flat_map(|manager| manager.keys()).collect()
+    }
+
+    /// Why partitions cannot be used: after a power cut none is damaged.
+    pub(crate) fn offline(&self) -> Vec<String> {
+        let managers = self.directories.iter().flat_map(|directory| &directory.managers);
+        let offline = managers.flat_map(|manager| manager.offline_logs());
+        offline.map(|(key, log)| format!("{key:?} is offline: {}", log.reason)).collect()
     }
 
     /// Makes a log on the shard that owns the partition.
@@ -72,7 +109,10 @@ impl Shards {
 
     /// The clean stop of all.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
-        let stopped = try_join_all(self.managers.iter().map(|manager| manager.stop())).await?;
-        Ok(finish_stop(&self.io, Path::new("/data"), &stopped).await?)
+        let closing = self.directories.iter().map(async |directory| {
+            let stopped = try_join_all(directory.managers.iter().map(|manager| manager.stop())).await?;
+            Ok::<_, StoreError>(finish_stop(&self.io, &directory.path, &stopped).await?)
+        });
+        try_join_all(closing).await.map(drop)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
-use ringmain_storage::config::{LogConfig, StoreConfig};
+use ringmain_storage::config::{LogConfig, StoreConfig, TimestampType};
 use ringmain_storage::io::Io;
 use ringmain_storage::io::sim::{Random, SimIo};
 use ringmain_storage::log::Log;
@@ -19,8 +19,9 @@ use ringmain_storage::types::{
     LeaderEpoch, Offset, PartitionIndex, PartitionKey, ProducerEpoch, ProducerId, TimestampMs, TopicId,
 };
 
+use crate::index_files::check_index_files;
 use crate::model::{Existence, Expected, ExpectedLog, SentBatch};
-use crate::shards::Shards;
+use crate::shards::{Shards, log_dir};
 
 /// What a run shares with the outside, which outlives a power cut.
 pub(crate) type Shared = Rc<RefCell<Expected>>;
@@ -55,7 +56,8 @@ pub(crate) fn small_store() -> StoreConfig {
     }
 }
 
-fn small_log() -> LogConfig {
+/// A log whose segments roll in a short run.
+pub(crate) fn small_log() -> LogConfig {
     LogConfig {
         segment_bytes: 16 << 10,
         index_interval_bytes: 1 << 10,
@@ -68,7 +70,11 @@ fn small_log() -> LogConfig {
 /// Opens the store and checks it.
 pub(crate) async fn open(io: SimIo, expected: &Shared) -> Result<(Rc<Shards>, RecoveryReport), String> {
     let mut model = expected.borrow().clone();
-    let (manager, report) = Shards::open(io, small_store(), model.next_shard_count()).await?;
+    for number in 0..model.directories {
+        check_index_files(&io, &log_dir(number)).await?;
+    }
+    let counts = (model.directories, model.next_shard_count());
+    let (manager, report) = Shards::open(io, small_store(), counts).await?;
     model.check(&manager).await?;
     *expected.borrow_mut() = model;
     Ok((manager, report))
@@ -93,6 +99,7 @@ pub(crate) async fn live(io: SimIo, expected: Shared, life: Life) -> Result<(), 
     let model = expected.borrow().clone();
     model.check_running(&manager).await?;
     if life.close {
+        expected.borrow_mut().stopping();
         manager.close().await.map_err(|error| format!("close: {error}"))?;
     } else {
         // Long enough for the journal to vouch for its last group.
@@ -144,12 +151,22 @@ pub(crate) async fn create(
     key: PartitionKey,
     topic: &str,
 ) -> Result<(), String> {
-    let new = ExpectedLog { existence: Existence::Creating, sent: Vec::new(), acknowledged_end: 0 };
+    create_with(manager, expected, key, topic, small_log()).await
+}
+
+/// Makes a log with settings of its own.
+pub(crate) async fn create_with(
+    manager: &Shards,
+    expected: &Shared,
+    key: PartitionKey,
+    topic: &str,
+    config: LogConfig,
+) -> Result<(), String> {
     let known = expected.borrow().logs.get(&key).is_some_and(|log| log.existence == Existence::There);
     if !known {
-        expected.borrow_mut().logs.insert(key, new);
+        expected.borrow_mut().logs.insert(key, ExpectedLog::new());
     }
-    manager.create_log(key, topic, small_log()).await.map_err(|error| format!("create: {error}"))?;
+    manager.create_log(key, topic, config).await.map_err(|error| format!("create: {error}"))?;
     set_existence(expected, key, Existence::There);
     Ok(())
 }
@@ -213,8 +230,7 @@ impl Producer {
         if appended.base_offset != Offset(base_offset) || appended.duplicate {
             return Err(format!("appended at {appended:?}, expected {base_offset}"));
         }
-        let end = appended.last_offset.0 + 1;
-        let sent = SentBatch { produced, base_offset, end, leader_epoch };
+        let sent = SentBatch::new(produced, base_offset, leader_epoch, (TimestampType::CreateTime, now));
         if let Some(log) = self.expected.borrow_mut().logs.get_mut(&key) {
             log.sent.push(sent);
         }
@@ -243,7 +259,7 @@ impl Producer {
         if !appended.duplicate || appended.base_offset.0 != last.base_offset {
             return Err(format!("sent again: {appended:?}, first at {}", last.base_offset));
         }
-        log.wait_durable(Offset(last.end)).await.map_err(|error| error.to_string())
+        log.wait_durable(appended.answered_at()).await.map_err(|error| error.to_string())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod cold_reads;
 mod index_files;
+mod producers;
 mod retention;
 mod transactions;
 

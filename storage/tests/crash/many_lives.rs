@@ -1,0 +1,91 @@
+//! Lives in a row, each with everything in it and each cut somewhere, on both processors. `SEED` says with which seed it
+//! begins and `CUTS` how often the power is cut at least: `tests/run --long` wants a million.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use ringmain_storage::io::sim::{Random, SimWorld, Stopped};
+
+use crate::cuts;
+use crate::model::Expected;
+use crate::recover;
+use crate::wide::live;
+use crate::workload::{Life, Shared};
+
+/// Cuts without `CUTS`.
+const CUTS_USUAL: u64 = 400;
+/// Lives of one world.
+const LIVES: i32 = 6;
+/// Somebody who waits hears of it after so many cuts.
+const CUTS_TOLD: u64 = 10_000;
+
+/// A number that the test command gives.
+fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// One world and its lives; a failure names the seed.
+fn lives(seed: u64) {
+    let mut random = Random::new(seed);
+    let mut world = SimWorld::new(seed);
+    let mut expected = Expected { directories: 1 + random.index(2), ..Expected::default() };
+    let mut is_cut = false;
+    for number in 0..LIVES {
+        let life = Life { seed, number, batches: 12, close: random.one_in(4) };
+        // Mostly within the life, sometimes behind its end.
+        world.cut_at_step(random.below(800));
+        let shared: Shared = Rc::new(RefCell::new(expected.clone()));
+        match world.run(live(world.io(), Rc::clone(&shared), life)) {
+            Ok(Ok(())) | Err(Stopped::PowerCut) => {}
+            Ok(Err(what)) => panic!("{life:?}: {what}"),
+            Err(stopped) => panic!("{life:?}: {stopped:?}"),
+        }
+        let after = shared.borrow().clone();
+        if is_cut && after.opens > expected.opens {
+            cuts::count();
+        }
+        expected = after;
+        is_cut = !random.one_in(5);
+        world = if is_cut { world.crash(random.number()) } else { world.kill(random.number()) };
+    }
+    let world = if is_cut { world } else { world.crash(random.number()) };
+    recover(&world, &expected, &format!("seed {seed}, after its lives")).unwrap();
+}
+
+/// Ends the other threads when one fails.
+struct Running<'a>(&'a AtomicBool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
+    let wanted = given("CUTS").unwrap_or(CUTS_USUAL);
+    let next = AtomicU64::new(given("SEED").unwrap_or(0));
+    let (total, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let explore = || {
+        let _running = Running(&failed);
+        while total.load(Ordering::Relaxed) < wanted && !failed.load(Ordering::Relaxed) {
+            let (seed, before) = (next.fetch_add(1, Ordering::Relaxed), cuts::so_far());
+            lives(seed);
+            let made = cuts::so_far() - before;
+            let total = total.fetch_add(made, Ordering::Relaxed) + made;
+            if total / CUTS_TOLD > (total - made) / CUTS_TOLD {
+                cuts::tell_progress(total, wanted, seed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(explore);
+        }
+    });
+    cuts::tell(total.load(Ordering::Relaxed));
+}
