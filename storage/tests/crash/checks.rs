@@ -160,9 +160,8 @@ fn check_producers(log: &Log<SimIo>, sent: &[SentBatch], stopped_at: usize) -> R
         if batches.is_empty() {
             continue;
         }
-        let found = log.producers(|producers| {
-            producers.get(id).map(|known| (known.epoch.0, known.batches().to_vec()))
-        });
+        let found = log
+            .producers(|producers| producers.get(id).map(|known| (known.epoch.0, known.batches().to_vec())));
         let Some((found_epoch, found)) = found else { return Err(format!("producer {id} is forgotten")) };
         if found_epoch != epoch {
             return Err(format!("producer {id} has epoch {found_epoch}, wanted {epoch}"));

@@ -28,9 +28,8 @@ pub(crate) async fn check_index_files(io: &SimIo, directory: &Path) -> Result<()
 
 fn check_entries(base: i64, index: &[u8], log: &[u8]) -> Result<(), String> {
     for entry in index.chunks_exact(8) {
-        let [relative, position] = [&entry[..4], &entry[4..]].map(|part| {
-            u32::from_be_bytes(part.try_into().unwrap())
-        });
+        let [relative, position] =
+            [&entry[..4], &entry[4..]].map(|part| u32::from_be_bytes(part.try_into().unwrap()));
         let bytes = log.get(usize::try_from(position).unwrap()..).unwrap_or_default();
         let header = BatchHeader::read(bytes);
         let whole = header.and_then(|header| bytes.get(..header.batch_bytes()?).map(|bytes| (header, bytes)));

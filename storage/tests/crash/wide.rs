@@ -68,18 +68,12 @@ fn config_of(key: PartitionKey) -> LogConfig {
 }
 
 /// Logs that are made, written to and removed; some come back under the same name and id.
-async fn passing_logs(
-    manager: &Rc<Shards>,
-    io: &SimIo,
-    expected: &Shared,
-    life: Life,
-) -> Result<(), String> {
+async fn passing_logs(manager: &Rc<Shards>, io: &SimIo, expected: &Shared, life: Life) -> Result<(), String> {
     let mut random = Random::new(life.seed ^ 0xface);
     for _ in 0..3 {
         let number = u8::try_from(random.below(PASSING)).unwrap();
         let key = key(10 + number, 0);
-        let is_there =
-            expected.borrow().logs.get(&key).is_some_and(|log| log.existence == Existence::There);
+        let is_there = expected.borrow().logs.get(&key).is_some_and(|log| log.existence == Existence::There);
         if is_there {
             delete(manager, expected, key).await?;
         }
@@ -331,7 +325,8 @@ fn next_of(sent: &[SentBatch], producer: i64) -> (i16, i32) {
 
 /// The batch of a producer that so many of its epoch came after, if it has to be known still.
 fn nth_last(log: &ExpectedLog, producer: i64, back: usize) -> Option<SentBatch> {
-    let own = log.sent.iter().enumerate().rev().filter(|(_, batch)| batch.header().producer_id().0 == producer);
+    let own =
+        log.sent.iter().enumerate().rev().filter(|(_, batch)| batch.header().producer_id().0 == producer);
     let mut own = own.peekable();
     let epoch = own.peek()?.1.header().producer_epoch();
     let (index, batch) = own.nth(back)?;
