@@ -137,8 +137,11 @@ impl Client {
                 Ok(())
             }
             // Sometimes long enough for the journal to vouch for its last group.
-            37 => Ok(self.io.sleep(Duration::from_millis(self.random.below(130))).await),
-            _ => Ok(self.io.sleep(Duration::from_micros(self.random.below(3000))).await),
+            choice => {
+                let micros = if choice == 37 { 130_000 } else { 3000 };
+                self.io.sleep(Duration::from_micros(self.random.below(micros))).await;
+                Ok(())
+            }
         }
     }
 
