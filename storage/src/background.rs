@@ -46,10 +46,9 @@ async fn write_due<I: Io>(shared: Rc<Shared<I>>) {
             select(due, stop).await;
             continue;
         };
-        if let Some(log) = log.upgrade()
-            && let Err(error) = log.write_out(false).await
-        {
-            shared.failure.set(&error);
+        if let Some(log) = log.upgrade() {
+            // An error took it offline, and whoever waits for it was told.
+            drop(log.write_out(false).await);
         }
     }
 }
@@ -70,10 +69,8 @@ async fn allocate<I: Io>(shared: Rc<Shared<I>>) {
         let mut short = false;
         for log in logs.iter().filter_map(Weak::upgrade) {
             log.wanting.set(false);
-            match log.allocate_blocks().await {
-                Ok(room) => short |= room == Room::Short,
-                Err(error) => return shared.failure.set(&error),
-            }
+            // An error took it offline.
+            short |= log.allocate_blocks().await.is_ok_and(|room| room == Room::Short);
         }
         shared.space.set_short(short, &shared.config.log_dir);
         if short {
@@ -117,7 +114,7 @@ async fn recycle<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
 }
 
 /// Makes everything durable elsewhere that a journal file holds: all writes, then all syncs, then what is left
-/// is journalled again, then the checkpoint.
+/// is journalled again, then the checkpoint. A log whose files fail gets a journal of its own.
 async fn settle<I: Io>(manager: &LogManager<I>, ends: LapEnds) -> Result<(), StoreError> {
     let found = ends.into_iter().filter_map(|((key, incarnation), point)| {
         let log = manager.log(key).filter(|log| log.incarnation == incarnation)?;
@@ -126,10 +123,10 @@ async fn settle<I: Io>(manager: &LogManager<I>, ends: LapEnds) -> Result<(), Sto
     let logs: Vec<(Rc<Log<I>>, LogPoint)> = found.collect();
     stream::iter(logs.iter().filter(|(log, point)| !log.carries_only(*point)))
         .map(|(log, _)| {
-            with_room(
-                &manager.shared,
-                async || Ok((log.write_out(false).await? == Room::Ample).then_some(())),
-            )
+            with_room(&manager.shared, async || {
+                let short = log.write_out(false).await.is_ok_and(|room| room == Room::Short);
+                Ok((!short).then_some(()))
+            })
         })
         .buffer_unordered(LOGS_AT_A_TIME)
         .try_collect::<Vec<()>>()
@@ -137,9 +134,12 @@ async fn settle<I: Io>(manager: &LogManager<I>, ends: LapEnds) -> Result<(), Sto
     let carried: Vec<_> = stream::iter(&logs)
         .map(|(log, point)| log.settle(*point))
         .buffer_unordered(LOGS_AT_A_TIME)
-        .try_collect()
-        .await?;
-    for receiver in carried.into_iter().flatten() {
+        .collect()
+        .await;
+    for (log, _) in &logs {
+        log.until_kept().await?;
+    }
+    for receiver in carried.into_iter().filter_map(Result::ok).flatten() {
         if receiver.await.is_err() {
             return Err(manager.shared.failure.get().map_or(StoreError::Closed, StoreError::Failed));
         }
@@ -169,11 +169,14 @@ async fn retain<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
             let Some(log) = manager.log(key) else { continue };
             log.expire_producers(shared.io.wall_clock());
             match log.enforce_retention(shared.io.wall_clock()).await {
-                Ok(0) => {}
+                // A log that failed is offline, and that was told.
+                Ok(0) | Err(StoreError::Failed(_)) => {}
                 Ok(segments) => {
                     tracing::info!("{}-{}: {segments} old segments removed", log.topic(), key.partition);
                 }
-                Err(StoreError::Io(error)) => return shared.failure.set(&error),
+                Err(StoreError::Io(error)) => {
+                    tracing::warn!("retention leaves {}-{} alone: {error}", log.topic(), key.partition);
+                }
                 Err(_) => return,
             }
         }

@@ -20,6 +20,11 @@ impl Counter {
         self.add(u64::try_from(len).unwrap_or(u64::MAX));
     }
 
+    /// Takes off. Only the owning thread may.
+    pub fn sub(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(count), Relaxed);
+    }
+
     /// Puts another value there, for what rises and falls. Only the owning thread may.
     pub fn set_len(&self, len: usize) {
         self.0.store(u64::try_from(len).unwrap_or(u64::MAX), Relaxed);
@@ -84,8 +89,10 @@ pub struct StoreCounters {
     pub journal_copied_bytes: Counter,
     /// Bytes of batches that were copied into segments.
     pub segment_copied_bytes: Counter,
-    /// Logs that were found damaged and taken offline.
+    /// Logs that were taken offline, found damaged or failing.
     pub logs_offline: Counter,
+    /// Logs whose files failed since the start: they take no appends.
+    pub logs_failing: Counter,
 }
 
 impl StoreCounters {

@@ -11,6 +11,7 @@ pub use opening::RecoveryReport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use futures::lock::Mutex;
@@ -18,13 +19,14 @@ use futures::lock::Mutex;
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::LogConfig;
 use crate::error::{StorageFailed, StoreError};
-use crate::io::Io;
+use crate::io::{Io, IoError};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::replay::ReplayFrom;
 use crate::log::Log;
 use crate::log::recovery::Known;
 use crate::partition_folder as folder;
 use crate::shared::Shared;
+use crate::space::is_no_space;
 use crate::types::{LeaderEpoch, Offset, PartitionKey};
 
 /// Kafka's mark of a clean stop.
@@ -77,8 +79,8 @@ impl<I: Io> LogManager<I> {
         Ok(())
     }
 
-    /// Makes the log, durable on return; an existing one is returned, with the new settings. Where files stand already
-    /// none is made: it is offline from then on.
+    /// Makes the log, durable on return; an existing one is returned, with the new settings. Where files stand already,
+    /// or the disk fails those of the log, none is made: it is offline from then on.
     pub async fn create_log(
         &self,
         key: PartitionKey,
@@ -100,9 +102,13 @@ impl<I: Io> LogManager<I> {
             return Err(self.take_offline(key, &reason, None));
         }
         let directory = shared.config.log_dir.join(folder::name(topic, key.partition));
-        shared.io.create_directory(&directory).await?;
-        let metadata = directory.join(folder::METADATA_FILE);
-        shared.io.replace_file(&metadata, folder::write_metadata(key.topic_id).into_bytes()).await?;
+        match self.make_folder(&directory, key).await {
+            Err(error) if !is_no_space(&error) => {
+                let reason = format!("{error}; mend the disk, and start again");
+                return Err(self.take_offline(key, &reason, Some(directory)));
+            }
+            made => made?,
+        }
         let incarnation = (self.incarnations.get() + 1).max(shared.journal.epoch() << 20);
         self.incarnations.set(incarnation);
         shared.journal.write_through(life_descriptor(EntryKind::Create, key, incarnation)).await?;
@@ -122,6 +128,13 @@ impl<I: Io> LogManager<I> {
         let log = Log::new(shared, &known, config);
         self.logs.borrow_mut().insert(key, Rc::clone(&log));
         Ok(log)
+    }
+
+    async fn make_folder(&self, directory: &Path, key: PartitionKey) -> Result<(), IoError> {
+        let io = &self.shared.io;
+        io.create_directory(directory).await?;
+        let metadata = directory.join(folder::METADATA_FILE);
+        io.replace_file(&metadata, folder::write_metadata(key.topic_id).into_bytes()).await
     }
 
     /// The log of `key`, if this store has it.
@@ -166,12 +179,16 @@ impl<I: Io> LogManager<I> {
             let _writer = log.writer.lock().await;
             log.deleted.set(true);
         }
-        shared.dirty_removed(log.unwritten());
+        if !log.has_failed() {
+            shared.dirty_removed(log.unwritten());
+        }
+        log.changed.notify(usize::MAX);
         // The renamed folder says that the log is gone, then the entry does: one of both always stands.
         let log_dir = &shared.config.log_dir;
         let gone = log_dir.join(folder::deleted_name(log.topic(), key.partition, key.topic_id));
         shared.io.rename(&log.directory, &gone).await?;
         shared.io.sync_directory(log_dir).await?;
+        log.forget_kept().await?;
         drop(checkpoint);
         // On a full device the journal may wait for the room that these files take. Till then the folder stays, and
         // says whose it was.

@@ -1,5 +1,5 @@
-//! A file that is damaged while the broker is down: its partition is offline, with the file and the way out in the log,
-//! the others go on, and all is there again once it is mended.
+//! A file that is damaged while the broker is down, or that it cannot write: its partition is offline, with the file and
+//! the way out in the log, the others go on, and all is there again once it is mended.
 
 use std::fs;
 use std::io::{Read, Write as _};
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use ringmain_tests::batch;
-use ringmain_tests::broker::{Broker, free_port};
+use ringmain_tests::broker::{Broker, free_port, wait_for};
 use ringmain_tests::client::Client;
 
 const PARTITIONS: i32 = 3;
@@ -92,4 +92,47 @@ fn a_damaged_segment_takes_its_partition_offline_until_it_is_mended() {
     assert_eq!(produce(&mut client, 1, "three"), 0);
     assert!(broker.stop().success());
     assert!(!data.join("ringmain.journal").exists(), "it may be taken over again");
+}
+
+#[test]
+fn a_segment_that_cannot_be_made_takes_its_partition_offline_and_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let (broker, admin) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    client.create_topic_with("t", PARTITIONS, &[("segment.bytes", "1048576")]).unwrap();
+    client.wait_for_leaders("t", PARTITIONS);
+    // The second segment of one partition finds its name taken by a folder.
+    let value = "v".repeat(600_000);
+    assert_eq!(produce(&mut client, 1, &value), 0);
+    let obstacle = data.join("t-1/00000000000000000001.log");
+    fs::create_dir(&obstacle).unwrap();
+    assert_eq!(produce(&mut client, 1, &value), 0);
+    let mut acknowledged = 2;
+    let refused = wait_for("the partition is offline", || {
+        let answer = produce(&mut client, 1, "small");
+        acknowledged += i64::from(answer == 0);
+        (answer != 0).then_some(answer)
+    });
+    assert_eq!(refused, STORAGE);
+    let told = broker.log();
+    assert!(told.contains("t-1: open") && told.contains("00000000000000000001.log"), "{told}");
+    assert_eq!(metric(&admin, "ringmain_partitions_offline"), 1.0);
+    for round in 0..60 {
+        for partition in [0, 2] {
+            assert_eq!(produce(&mut client, partition, &value), 0, "round {round}");
+        }
+    }
+    assert_eq!(values(&mut client, 1).unwrap()[0], value);
+    assert_eq!(values(&mut client, 0).unwrap()[0], value);
+    broker.kill();
+
+    fs::remove_dir(&obstacle).unwrap();
+    let (broker, admin) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    assert_eq!(metric(&admin, "ringmain_partitions_offline"), 0.0);
+    assert!(client.list_offset("t", 1, -1).unwrap() >= acknowledged);
+    assert_eq!(produce(&mut client, 1, "last"), 0);
+    assert!(broker.stop().success());
+    assert!(!data.join("ringmain.journal").exists(), "nothing is left of what was kept");
 }

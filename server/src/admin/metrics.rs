@@ -19,6 +19,8 @@ struct Single {
     kind: &'static str,
     help: &'static str,
     counter: fn(&ShardCounters) -> &Counter,
+    /// Added to it.
+    other: Option<fn(&ShardCounters) -> &Counter>,
 }
 
 const SINGLES: &[Single] = &[
@@ -69,13 +71,14 @@ const SINGLES: &[Single] = &[
     single(
         "ringmain_partitions_offline",
         "gauge",
-        "Partitions that cannot be used: the log of the broker's start says why.",
+        "Partitions that cannot be used, or whose files failed so that they take no records: the broker's log says why.",
         |shard| &shard.partitions_offline,
-    ),
+    )
+    .and(|shard| &shard.store.logs_failing),
     single(
         "ringmain_logs_taken_offline_total",
         "counter",
-        "Logs that were found damaged and taken offline.",
+        "Logs that were taken offline, found damaged or failing.",
         |shard| &shard.store.logs_offline,
     ),
     single("ringmain_unhandled_bytes", "gauge", "Bytes received and not yet handled.", |shard| {
@@ -92,7 +95,13 @@ const fn single(
     help: &'static str,
     counter: fn(&ShardCounters) -> &Counter,
 ) -> Single {
-    Single { name, kind, help, counter }
+    Single { name, kind, help, counter, other: None }
+}
+
+impl Single {
+    const fn and(self, other: fn(&ShardCounters) -> &Counter) -> Self {
+        Self { other: Some(other), ..self }
+    }
 }
 
 /// All families of all shards.
@@ -102,7 +111,7 @@ pub(super) fn render(shards: &[Arc<ShardCounters>], limits: Limits) -> String {
     for family in SINGLES {
         head(&mut text, family.name, family.kind, family.help);
         for (index, shard) in shards.iter().enumerate() {
-            let value = (family.counter)(shard).get();
+            let value = (family.counter)(shard).get() + family.other.map_or(0, |other| other(shard).get());
             sample(&mut text, family.name, &label(index), &value);
         }
     }

@@ -37,7 +37,7 @@ pub(super) async fn handle<I: Io>(
     let sizes = asked.into_iter().map(async |(name, key)| {
         let told = broker.at_partition(key, async |partition| {
             let log = partition.log();
-            (log.log_dir().to_path_buf(), log.size_bytes(), log.failure().is_some())
+            (log.log_dir().to_path_buf(), log.size_bytes(), log.store_failure().is_some())
         });
         Some((name, key, told.await?))
     });

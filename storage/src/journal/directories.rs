@@ -6,7 +6,9 @@
 //! shards have, [`settle`] says so in `ringmain.journal/settled` and removes the old ones. What is older than
 //! the settled epoch is dead, whatever a crash leaves of it.
 //!
-//! While a log cannot be used nothing is settled: what older journals hold of it is there when it is mended.
+//! While a log cannot be used nothing is settled: what older journals hold of it is there when it is mended. One whose
+//! files fail while the store runs gets a journal of its own ([`super::kept`]), in the folder
+//! `<shard>-of-<shards>-<epoch>-<topic id in hexadecimal>-<partition>`.
 //!
 //! Layout of `settled`, little-endian: `RMST`, version u32, epoch u64, CRC32C of all before it u32; and all of it again,
 //! since nothing else says what is dead.
@@ -22,7 +24,7 @@ use super::replay::epoch_of;
 use crate::checkpoint;
 use crate::error::OpenError;
 use crate::io::{Io, IoError};
-use crate::types::ShardSlot;
+use crate::types::{PartitionIndex, PartitionKey, ShardSlot, TopicId};
 
 /// The journals' folder in the log directory.
 pub const JOURNAL_FOLDER: &str = "ringmain.journal";
@@ -41,6 +43,8 @@ pub struct JournalPlace {
     pub epoch: u64,
     /// Whose it is; `None` for files that stand in `ringmain.journal` itself, as the first builds wrote them.
     pub slot: Option<ShardSlot>,
+    /// The only log it has, if it is one of those that are kept for a log that failed.
+    pub key: Option<PartitionKey>,
 }
 
 /// What a start found, the same for all shards of a log directory.
@@ -66,12 +70,26 @@ pub fn place(log_dir: &Path, slot: ShardSlot, epoch: u64) -> PathBuf {
     root(log_dir).join(format!("{}-of-{}-{epoch}", slot.index, slot.count))
 }
 
-fn parse_place(name: &str) -> Option<ShardSlot> {
+/// The folder of the journal that is kept for one log that failed.
+pub(crate) fn kept_place(log_dir: &Path, slot: ShardSlot, epoch: u64, key: PartitionKey) -> PathBuf {
+    let mut name = place(log_dir, slot, epoch).into_os_string();
+    name.push(format!("-{:032x}-{}", u128::from_be_bytes(key.topic_id.0), key.partition));
+    name.into()
+}
+
+fn parse_place(name: &str) -> Option<(ShardSlot, Option<PartitionKey>)> {
     let (index, rest) = name.split_once("-of-")?;
     // Builds before had one folder for all starts.
-    let count = rest.split_once('-').map_or(rest, |(count, _)| count);
-    let slot = ShardSlot { index: index.parse().ok()?, count: count.parse().ok()? };
-    (slot.index < slot.count).then_some(slot)
+    let mut parts = rest.splitn(4, '-');
+    let slot = ShardSlot { index: index.parse().ok()?, count: parts.next()?.parse().ok()? };
+    let key = match (parts.nth(1), parts.next()) {
+        (Some(id), Some(partition)) => Some(PartitionKey {
+            topic_id: TopicId(u128::from_str_radix(id, 16).ok()?.to_be_bytes()),
+            partition: PartitionIndex(partition.parse().ok()?),
+        }),
+        _ => None,
+    };
+    (slot.index < slot.count).then_some((slot, key))
 }
 
 /// Looks what journals there are. Changes nothing but that the folder is made.
@@ -81,13 +99,16 @@ pub async fn survey<I: Io>(io: &I, log_dir: &Path) -> Result<Survey, OpenError> 
     let settled = read_settled(io, root.join(SETTLED_FILE)).await?;
     let mut found = Survey { epoch: settled, settled, places: Vec::new(), keeps_journals: false };
     let names = io.list_directory(&root).await?;
-    let folders = names.iter().filter_map(|name| Some((root.join(name), Some(parse_place(name)?))));
-    for (path, slot) in folders.chain([(root.clone(), None)]) {
+    let folders = names.iter().filter_map(|name| {
+        let (slot, key) = parse_place(name)?;
+        Some((root.join(name), Some(slot), key))
+    });
+    for (path, slot, key) in folders.chain([(root.clone(), None, None)]) {
         let files = io.list_directory(&path).await?;
         let epoch = files.iter().filter_map(|name| epoch_of(name)).max().unwrap_or(0);
         found.epoch = found.epoch.max(epoch);
         if files.iter().any(|name| name == checkpoint::FILE_NAME || epoch_of(name).is_some()) {
-            found.places.push(JournalPlace { path, epoch, slot });
+            found.places.push(JournalPlace { path, epoch, slot, key });
         }
     }
     found.epoch += 1;
@@ -167,13 +188,18 @@ pub(crate) async fn read_settled<I: Io>(io: &I, path: PathBuf) -> Result<u64, Op
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_place, write_settled};
-    use crate::types::ShardSlot;
+    use super::{kept_place, parse_place, write_settled};
+    use crate::types::{PartitionIndex, PartitionKey, ShardSlot, TopicId};
 
     #[test]
     fn folders_are_named_after_shards() {
-        assert_eq!(parse_place("1-of-3"), Some(ShardSlot { index: 1, count: 3 }));
-        assert_eq!(parse_place("1-of-3-17"), Some(ShardSlot { index: 1, count: 3 }));
+        let slot = ShardSlot { index: 1, count: 3 };
+        assert_eq!(parse_place("1-of-3"), Some((slot, None)));
+        assert_eq!(parse_place("1-of-3-17"), Some((slot, None)));
+        let key = PartitionKey { topic_id: TopicId([0xf7; 16]), partition: PartitionIndex(12) };
+        let kept = kept_place("/data".as_ref(), slot, 17, key);
+        let name = kept.file_name().unwrap().to_str().unwrap();
+        assert_eq!(parse_place(name), Some((slot, Some(key))), "{name}");
         for wrong in ["3-of-3", "1-of-", "-of-2", "settled", "checkpoint", "0001-0001.journal"] {
             assert_eq!(parse_place(wrong), None, "{wrong}");
         }

@@ -4,5 +4,6 @@ pub mod directories;
 pub mod frame;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds")]
 pub mod journal;
+pub(crate) mod kept;
 pub mod replay;
 mod writer;

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::log::Log;
+use crate::error::StorageFailed;
 use crate::io::{Io, IoError};
 use crate::segment::segment::{Segment, to_u64};
 use crate::space::Room;
@@ -19,7 +20,7 @@ impl<I: Io> Log<I> {
                 segment.base_offset <= self.durable.get().segment_base && segment.wants_blocks(size_max)
             })
         };
-        if due && !self.wanting.replace(true) {
+        if due && !self.has_failed() && !self.wanting.replace(true) {
             self.shared.space.want(self.myself.clone());
         }
     }
@@ -33,9 +34,15 @@ impl<I: Io> Log<I> {
             || self.shared.space.is_short() && self.shared.dirty.get() >= dirty_max
     }
 
-    /// Allocates the next steps of its segments; if room was found for what waited, it is written.
-    pub(crate) async fn allocate_blocks(&self) -> Result<Room, IoError> {
+    /// Allocates the next steps of its segments; if room was found for what waited, it is written. An error takes the log
+    /// offline.
+    pub(crate) async fn allocate_blocks(&self) -> Result<Room, StorageFailed> {
         let _writer = self.writer.lock().await;
+        self.check_online()?;
+        self.allocate_locked().await.map_err(|error| self.fail(&error))
+    }
+
+    async fn allocate_locked(&self) -> Result<Room, IoError> {
         let segments: Vec<Rc<Segment<I>>> = {
             let state = self.state.borrow();
             let durable = self.durable.get().segment_base;

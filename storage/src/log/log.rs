@@ -18,6 +18,7 @@ use futures::lock::Mutex;
 use super::LogOffsets;
 use super::changes::{Changes, Watcher};
 use super::epoch_cache::EpochCache;
+use super::failing::Fault;
 use super::producer_state::{ProducerState, Verdict};
 use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
@@ -108,6 +109,8 @@ pub struct Log<I: Io> {
     pub(crate) short_of_space: Cell<bool>,
     /// Where the last cold read ended: the next one need not search.
     pub(crate) hint: Cell<Option<(Offset, LogPoint)>>,
+    /// Whether its own files failed.
+    pub(crate) fault: Fault,
 }
 
 impl<I: Io> std::fmt::Debug for Log<I> {
@@ -140,7 +143,7 @@ impl<I: Io> Log<I> {
         leader_epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
-        self.shared.failure.check()?;
+        self.check_online()?;
         if self.closed.get() {
             return Err(AppendError::Closed);
         }
@@ -301,7 +304,7 @@ impl<I: Io> Log<I> {
 
     /// Puts the log on the store's list of logs to be written.
     pub(crate) fn make_due(&self) {
-        if !self.due.replace(true) {
+        if !self.has_failed() && !self.due.replace(true) {
             self.shared.due.borrow_mut().push_back(self.myself.clone());
             self.shared.due_event.notify(1);
         }
@@ -321,7 +324,7 @@ impl<I: Io> Log<I> {
             if self.offsets.get().durable_offset >= end {
                 return Ok(());
             }
-            self.shared.failure.check()?;
+            self.check_online()?;
             if self.shared.journal.lacks_space() {
                 return Err(StorageFailed { reason: "no space left for the journal".into() });
             }
@@ -334,8 +337,13 @@ impl<I: Io> Log<I> {
         self.offsets.get()
     }
 
-    /// Why the log is offline, if it is.
+    /// Why the log is offline, if it is: its own files failed, or its store.
     pub fn failure(&self) -> Option<StorageFailed> {
+        self.fault.get().or_else(|| self.store_failure())
+    }
+
+    /// Why its whole store is offline, if it is.
+    pub fn store_failure(&self) -> Option<StorageFailed> {
         self.shared.failure.get()
     }
 

@@ -5,6 +5,7 @@ mod changes;
 pub mod checkpoint_file;
 pub mod epoch_cache;
 mod expected;
+pub(crate) mod failing;
 mod indexing;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;

@@ -13,6 +13,7 @@ use super::LogOffsets;
 use super::changes::Changes;
 use super::epoch_cache::{self, EpochCache};
 use super::expected::damaged;
+use super::failing::Fault;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
@@ -139,6 +140,7 @@ impl<I: Io> Log<I> {
             wanting: Cell::new(false),
             short_of_space: Cell::new(false),
             hint: Cell::new(None),
+            fault: Fault::default(),
         })
     }
 

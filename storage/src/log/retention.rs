@@ -31,7 +31,7 @@ pub(super) const SUFFIXES: [&str; 5] =
 impl<I: Io> Log<I> {
     /// Removes what the settings allow as of `now`; returns how many segments went.
     pub async fn enforce_retention(&self, now: TimestampMs) -> Result<usize, StoreError> {
-        if self.closed.get() {
+        if self.closed.get() || self.has_failed() {
             return Ok(0);
         }
         self.remove_leftovers().await?;
@@ -117,7 +117,8 @@ impl<I: Io> Log<I> {
         match active {
             Some(active) if active.base_offset == start => match active.make().await {
                 Err(error) if is_no_space(&error) => Ok(before.unwrap_or(start)),
-                made => Ok(made.map(|()| start)?),
+                Err(error) => Err(self.fail_unlocked(&error).await.into()),
+                Ok(()) => Ok(start),
             },
             _ => Ok(start),
         }
@@ -126,6 +127,7 @@ impl<I: Io> Log<I> {
     /// Moves the log start forward to `offset`, at most to the high watermark, durable before any file goes.
     /// Returns how many segments went.
     pub async fn advance_log_start(&self, offset: Offset) -> Result<usize, StoreError> {
+        self.check_online()?;
         self.remove_leftovers().await?;
         let mut offsets = self.offsets();
         let offset = offset.min(offsets.high_watermark);
@@ -160,9 +162,10 @@ impl<I: Io> Log<I> {
             if self.deleted.get() {
                 return Ok(0);
             }
+            self.check_online()?;
             let removed = self.segments_below(self.offsets().log_start_offset);
             for segment in &removed {
-                self.set_aside(segment).await?;
+                self.set_aside(segment).await.map_err(|error| self.fail(&error))?;
             }
             removed
         };
@@ -175,14 +178,27 @@ impl<I: Io> Log<I> {
     }
 
     /// Marks a segment's files as going away. Who opens it from now on finds it under its new name.
-    async fn set_aside(&self, segment: &Segment<I>) -> Result<(), StoreError> {
+    async fn set_aside(&self, segment: &Segment<I>) -> Result<(), IoError> {
         segment.set_aside.set(true);
         for suffix in SUFFIXES {
             let path = segment.path(suffix);
             let renamed = self.shared.io.rename(&path, &deleted_name(&path)).await;
-            not_found_is_fine(renamed)?;
+            self.removed_or_left(renamed)?;
         }
         Ok(())
+    }
+
+    /// What to make of the removal of a file below the log start: some need not be there, and on a full device they stay
+    /// until the next start. Any other error takes the log offline, where Kafka takes its whole directory.
+    fn removed_or_left(&self, done: Result<(), IoError>) -> Result<(), IoError> {
+        match done {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if is_no_space(&error) => {
+                tracing::warn!("{}-{}: the next start tries again: {error}", self.topic, self.key.partition);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Removes files that were set aside when their time has come; a broker that stops before leaves them to the next
@@ -198,8 +214,9 @@ impl<I: Io> Log<I> {
         for segment in segments {
             for suffix in SUFFIXES {
                 let removed = self.shared.io.remove_file(&deleted_name(&segment.path(suffix))).await;
-                if let Err(error) = not_found_is_fine(removed) {
-                    tracing::warn!("the next start tries again: {error}");
+                if let Err(error) = self.removed_or_left(removed) {
+                    self.fail_unlocked(&error).await;
+                    return;
                 }
             }
         }
@@ -220,7 +237,10 @@ impl<I: Io> Log<I> {
                     "{} is left of a segment that was removed",
                     self.directory.join(&name).display()
                 );
-                not_found_is_fine(io.remove_file(&self.directory.join(&name)).await)?;
+                let removed = io.remove_file(&self.directory.join(&name)).await;
+                if let Err(error) = self.removed_or_left(removed) {
+                    return Err(self.fail_unlocked(&error).await.into());
+                }
             }
         }
         Ok(())
@@ -231,12 +251,4 @@ fn deleted_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(DELETED_SUFFIX);
     name.into()
-}
-
-/// Some of a segment's files need not be there.
-fn not_found_is_fine(done: Result<(), IoError>) -> Result<(), IoError> {
-    match done {
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }

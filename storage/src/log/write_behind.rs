@@ -2,7 +2,7 @@
 //! only when a segment is sealed or the store stops.
 //!
 //! Only durable bytes are written, so a crash never finds bytes in a segment that the journal did not have. Any
-//! error here puts the store offline (a failed sync may have dropped pages: nothing can be retried).
+//! error here takes the log offline (a failed sync may have dropped pages: nothing can be retried).
 
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use futures::channel::oneshot;
 
 use super::log::{Log, State};
 use super::producer_snapshot;
+use crate::error::{StorageFailed, StoreError};
 use crate::io::{AlignedBuffer, Io, IoError};
 use crate::journal::journal::LogPoint;
 use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
@@ -23,13 +24,22 @@ const CHUNK_BYTES: u64 = 1 << 20;
 impl<I: Io> Log<I> {
     /// Writes all whole blocks that are durable, and seals segments that were rolled. With `to_end` the active
     /// segment's last block is written as well, and it gets its true length: only a clean stop does so.
-    /// On a full device as much is written as has blocks; with `to_end` that is an error.
-    pub(crate) async fn write_out(&self, to_end: bool) -> Result<Room, IoError> {
+    /// On a full device as much is written as has blocks; with `to_end` that is an error. Any other takes the log offline.
+    pub(crate) async fn write_out(&self, to_end: bool) -> Result<Room, StoreError> {
         let _writer = self.writer.lock().await;
         self.due.set(false);
         if self.deleted.get() {
             return Ok(Room::Ample);
         }
+        self.check_online()?;
+        match self.write_locked(to_end).await {
+            Err(error) if to_end && is_no_space(&error) => Err(error.into()),
+            Err(error) => Err(self.fail(&error).into()),
+            Ok(room) => Ok(room),
+        }
+    }
+
+    async fn write_locked(&self, to_end: bool) -> Result<Room, IoError> {
         loop {
             let next = {
                 let state = self.state.borrow();
@@ -96,10 +106,11 @@ impl<I: Io> Log<I> {
             copy_pending(&self.state.borrow(), segment, from, &mut buffer[..bytes]);
             self.shared.config.counters.segment_copied_bytes.add_len(bytes);
             segment.write(buffer, rest).await?;
+            self.shared.dirty_removed(rest);
         }
         segment.finish().await?;
         segment.sealed.set(true);
-        self.shared.dirty_removed(rest);
+        self.shared.cache.trim();
         self.write_indexes(segment).await
     }
 
@@ -141,19 +152,23 @@ impl<I: Io> Log<I> {
 
     /// Syncs every segment up to the one of `point`, then journals again what of `[.., point)` they do not hold.
     /// Everything older must be written. The receiver completes when that is durable.
-    pub(crate) async fn settle(&self, point: LogPoint) -> Result<Option<oneshot::Receiver<()>>, IoError> {
+    pub(crate) async fn settle(
+        &self,
+        point: LogPoint,
+    ) -> Result<Option<oneshot::Receiver<()>>, StorageFailed> {
         // Nobody writes meanwhile, so that `written` is what was synced.
         let _writer = self.writer.lock().await;
         if self.deleted.get() {
             return Ok(None);
         }
+        self.check_online()?;
         let segments: Vec<_> = {
             let state = self.state.borrow();
             let upto = state.segments.iter().filter(|segment| segment.base_offset <= point.segment_base);
             upto.filter(|segment| segment.synced.get() < segment.written.get()).map(Rc::clone).collect()
         };
         for segment in segments {
-            segment.sync().await?;
+            segment.sync().await.map_err(|error| self.fail(&error))?;
         }
         Ok(self.carry(point))
     }

@@ -100,7 +100,10 @@ impl<'a, I: Io> Opening<'a, I> {
         let life = self.lives.remove(&key).unwrap_or_default();
         if life.deleted {
             self.gone.insert(key);
-            return Ok(shared.io.remove_directory(&directory).await?);
+            if let Err(error) = shared.io.remove_directory(&directory).await {
+                tracing::warn!("what is left of a log that was deleted stays: {error}");
+            }
+            return Ok(());
         }
         let checkpoint = self.checkpoints.remove(&key);
         if let Some(damage) =
@@ -137,25 +140,30 @@ impl<'a, I: Io> Opening<'a, I> {
             clean_end: self.ends.get(name).filter(|_| clean).copied(),
             is_journalled_whole: life.since.is_some() && checkpoint.is_none(),
         };
-        if !clean && (checkpoint.is_none() || !known.entries.is_empty()) {
-            // A killed process may leave names that are visible and not yet durable.
-            shared.io.sync_directory(&known.directory).await?;
-        }
-        let log = match Log::open(shared, known, &mut self.counts).await {
+        let is_uncertain = !clean && (checkpoint.is_none() || !known.entries.is_empty());
+        let opened = async {
+            if is_uncertain {
+                // A killed process may leave names that are visible and not yet durable.
+                shared.io.sync_directory(&directory).await?;
+            }
+            let log = Log::open(shared, known, &mut self.counts).await?;
+            if is_adopted {
+                let (directory_name, id) = (directory.display(), key.topic_id);
+                tracing::warn!("{directory_name} did not say whose it is: it is taken for {id:?}");
+                let metadata = folder::write_metadata(key.topic_id).into_bytes();
+                shared.io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
+            }
+            Ok(log)
+        };
+        let log = match opened.await {
             Ok(log) => log,
-            Err(error @ OpenError::Damaged { .. }) => {
+            Err(error @ (OpenError::Damaged { .. } | OpenError::Io(_))) => {
                 let way_out = "restore it and start again, or delete the topic, to go on without its records";
                 self.fail(key, &format!("{error}; {way_out}"), own());
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        if is_adopted {
-            let (directory_name, id) = (directory.display(), key.topic_id);
-            tracing::warn!("{directory_name} did not say whose it is: it is taken for {id:?}");
-            let metadata = folder::write_metadata(key.topic_id).into_bytes();
-            shared.io.replace_file(&directory.join(folder::METADATA_FILE), metadata).await?;
-        }
         manager.logs.borrow_mut().insert(key, Rc::clone(&log));
         Ok(())
     }

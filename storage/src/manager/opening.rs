@@ -213,7 +213,7 @@ pub(crate) async fn remember<I: Io>(
         let path = place.path.join(checkpoint::FILE_NAME);
         let checkpoint = match read_checkpoint(io, path).await {
             Err(OpenError::Damaged { path, what }) => {
-                let damage = JournalDamage { key: None, epoch: place.epoch, path, what };
+                let damage = JournalDamage { key: place.key, epoch: place.epoch, path, what };
                 remembered.damage.push((place.slot, damage));
                 continue;
             }
@@ -224,7 +224,12 @@ pub(crate) async fn remember<I: Io>(
         let from = checkpoint.as_ref().map_or(settled, |checkpoint| checkpoint.from.max(settled));
         let replayed = replay(io, &place.path, from).await?;
         remembered.frames += replayed.frames;
-        remembered.damage.extend(replayed.damage.into_iter().map(|damage| (place.slot, damage)));
+        remembered.damage.extend(
+            replayed
+                .damage
+                .into_iter()
+                .map(|damage| (place.slot, JournalDamage { key: damage.key.or(place.key), ..damage })),
+        );
         let owned = |key| config.slot.owns(key);
         let Checkpoint { logs, offline, .. } = checkpoint.unwrap_or_default();
         for key in offline {

@@ -17,6 +17,7 @@ use crate::journal::directories;
 use crate::log::checkpoint_file::{PartitionOffset, write_lines};
 use crate::log::{Log, LogOffsets, epoch_cache, producer_snapshot};
 use crate::segment::segment::file_name;
+use crate::space::is_no_space;
 use crate::types::{Offset, PartitionIndex};
 
 /// Where one shard's logs ended.
@@ -53,7 +54,7 @@ impl<I: Io> LogManager<I> {
         // A recycling that is under way ends first.
         let _checkpoint = self.checkpointing.lock().await;
         stream::iter(&logs)
-            .map(|log| self.close_log(log))
+            .map(|log| self.close_if_online(log))
             .buffer_unordered(LOGS_AT_A_TIME)
             .try_collect::<Vec<()>>()
             .await?;
@@ -61,8 +62,21 @@ impl<I: Io> LogManager<I> {
             log.changed.notify(usize::MAX);
         }
         let ended = |log: &Rc<Log<I>>| (log.topic().to_owned(), log.key().partition, log.offsets());
-        let offline = self.offline.borrow().len();
+        let failed = logs.iter().filter(|log| log.has_failed()).count();
+        let offline = self.offline.borrow().len() + failed;
         Ok(StoppedLogs { epoch: shared.journal.epoch(), offline, logs: logs.iter().map(ended).collect() })
+    }
+
+    /// A log whose files fail, now or before, is left as it is: the journal has the rest.
+    async fn close_if_online(&self, log: &Log<I>) -> Result<(), StoreError> {
+        match self.close_log(log).await {
+            Err(StoreError::Io(error)) if !is_no_space(&error) => {
+                log.fail_unlocked(&error).await;
+                Ok(())
+            }
+            Err(StoreError::Failed(_)) if log.has_failed() => Ok(()),
+            closed => closed,
+        }
     }
 
     async fn close_log(&self, log: &Log<I>) -> Result<(), StoreError> {

@@ -296,12 +296,19 @@ impl<I: Io> Segment<I> {
         let buffer = file.write_at(buffer, at).await?;
         self.written.set(at + bytes);
         assert!(self.written.get() <= self.size.get(), "written within size: {self:?}");
-        let gone =
-            self.head.borrow().as_ref().is_some_and(|(from, head)| from + to_u64(head.len()) <= at + bytes);
-        if gone {
-            *self.head.borrow_mut() = None;
-        }
         Ok(buffer)
+    }
+
+    /// Notes up to where all is on stable media. Until then what stood in memory alone stays there.
+    fn set_synced(&self, position: u64) {
+        self.synced.set(position.max(self.synced.get()));
+        let held = |(from, head): &(u64, Bytes)| from + to_u64(head.len()) <= self.synced.get();
+        self.head.borrow_mut().take_if(|head| held(head));
+    }
+
+    /// What is not synced is not in the file: a write or a sync failed.
+    pub(crate) fn forget_unsynced(&self) {
+        self.written.set(self.synced.get());
     }
 
     /// Makes what is written durable, the file's name included.
@@ -309,12 +316,12 @@ impl<I: Io> Segment<I> {
         let written = self.written.get();
         if self.synced.get() < written {
             self.file().await?.sync().await?;
-            self.synced.set(written.max(self.synced.get()));
         }
         if written > 0 && !self.entry_synced.get() {
             self.io.sync_directory(&self.directory).await?;
             self.entry_synced.set(true);
         }
+        self.set_synced(written);
         Ok(())
     }
 
@@ -324,8 +331,9 @@ impl<I: Io> Segment<I> {
         let file = self.file().await?;
         file.truncate(self.size.get()).await?;
         file.sync().await?;
-        self.synced.set(self.size.get());
-        self.make().await
+        self.make().await?;
+        self.set_synced(self.size.get());
+        Ok(())
     }
 
     /// Puts back `written` to the block that holds the end, whose bytes are `head`: it will be rewritten whole.

@@ -7,6 +7,7 @@
 
 mod checks;
 mod cuts;
+mod failing;
 mod full_disk;
 mod index_files;
 mod many_lives;

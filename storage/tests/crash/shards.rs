@@ -39,12 +39,13 @@ impl Directory {
         config: StoreConfig,
         count: u32,
     ) -> Result<(Self, Vec<RecoveryReport>), String> {
-        let survey = survey(io, &config.log_dir).await.map_err(|error| format!("survey: {error}"))?;
+        let mut survey = survey(io, &config.log_dir).await.map_err(|error| format!("survey: {error}"))?;
         let opening = (0..count).map(|index| {
             let config = StoreConfig { slot: ShardSlot { index, count }, ..config.clone() };
             LogManager::open_shard(io.clone(), config, &survey)
         });
         let opened = try_join_all(opening).await.map_err(|error| format!("open: {error}"))?;
+        survey.keeps_journals = opened.iter().any(|(_, report)| report.offline > 0);
         finish_open(io, &config.log_dir, &survey).await.map_err(|error| format!("settle: {error}"))?;
         let (managers, reports) = opened.into_iter().unzip();
         Ok((Self { path: config.log_dir, managers }, reports))
@@ -90,6 +91,12 @@ impl Shards {
         let managers = self.directories.iter().flat_map(|directory| &directory.managers);
         let offline = managers.flat_map(|manager| manager.offline_logs());
         offline.map(|(key, log)| format!("{key:?} is offline: {}", log.reason)).collect()
+    }
+
+    /// Why one of the stores is offline as a whole, if one is.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let mut managers = self.directories.iter().flat_map(|directory| &directory.managers);
+        managers.find_map(|manager| manager.failure()).map(|failed| failed.to_string())
     }
 
     /// Makes a log on the shard that owns the partition.

@@ -40,6 +40,7 @@ impl SimIo {
             return std::future::pending().await;
         }
         let fault = self.world.step(|| format!("{operation} {}", path.display()));
+        let fault = fault.or_else(|| self.world.failing(path));
         let begun = begin(&mut self.world.disk.borrow_mut());
         let (done, result) = oneshot::channel();
         let world = Rc::clone(&self.world);

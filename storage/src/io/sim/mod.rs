@@ -6,7 +6,7 @@
 //! - Each change and each sync counts twice: when it is given to the disk and when it is done. The power can
 //!   be cut at any of these counts; nothing runs after that, and [`SimWorld::crash`] gives the disk as it
 //!   could be found, once for each seed.
-//! - A counted operation can be made to fail; bits can be made to rot; the device can be full.
+//! - A counted operation can be made to fail, or all on some files; bits can be made to rot; the device can be full.
 //! - Which of the ready tasks runs next and how long the disk takes is drawn from the seed; the trace is a
 //!   line for each counted operation, and the same seed gives the same trace.
 //!
@@ -15,7 +15,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -75,6 +75,16 @@ impl SimWorld {
         self.inner.faults.borrow_mut().insert(step, errno);
     }
 
+    /// From now on everything that changes a file or folder below `path`, or makes it durable, fails with `errno`.
+    pub fn fail_below(&self, path: &Path, errno: i32) {
+        self.inner.failing.borrow_mut().push((path.to_path_buf(), errno));
+    }
+
+    /// Takes back what [`fail_below`](Self::fail_below) did to that path.
+    pub fn mend_below(&self, path: &Path) {
+        self.inner.failing.borrow_mut().retain(|(below, _)| below != path);
+    }
+
     /// Fills the device up, or makes room: while it is full, files cannot be made, and those there are get no blocks
     /// beyond what was written or allocated. A power cut makes room.
     pub fn set_full(&self, full: bool) {
@@ -126,6 +136,7 @@ impl SimWorld {
                 steps: Cell::new(0),
                 cut_at: Cell::new(None),
                 faults: RefCell::default(),
+                failing: RefCell::default(),
                 trace: RefCell::default(),
             }),
         }
@@ -153,6 +164,7 @@ struct World {
     steps: Cell<u64>,
     cut_at: Cell<Option<u64>>,
     faults: RefCell<BTreeMap<u64, i32>>,
+    failing: RefCell<Vec<(PathBuf, i32)>>,
     trace: RefCell<Vec<String>>,
 }
 
@@ -166,6 +178,12 @@ impl World {
             self.executor.halt();
         }
         self.faults.borrow_mut().remove(&step)
+    }
+
+    /// The error that everything below a path fails with.
+    fn failing(&self, path: &Path) -> Option<i32> {
+        let failing = self.failing.borrow();
+        failing.iter().find(|(below, _)| path.starts_with(below)).map(|(_, errno)| *errno)
     }
 
     /// How long the disk takes this time: mostly tens of microseconds, sometimes milliseconds.
