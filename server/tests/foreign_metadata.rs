@@ -187,6 +187,5 @@ fn arbitrary_metadata_neither_panics_nor_takes_more_memory_than_a_multiple_of_it
         let allowed = ROOM + BYTES_PER_BYTE * total;
         assert!(most <= allowed, "seed {seed}: {most} bytes for {total}");
     }
-    println!("{opened} of {} opened", DIRECTORIES * times);
     assert!(opened > 0, "not one could be opened");
 }
