@@ -58,6 +58,11 @@ impl Broker {
     /// when it accepts connections. Two shards, if the settings say no number: what can happen between shards
     /// should, whatever the machine. Its output is appended to `DIRECTORY.log`.
     pub fn start(directory: &Path, settings: &[&str]) -> Broker {
+        Broker::launch(directory, settings).listening()
+    }
+
+    /// The same, but returns at once: it listens soon.
+    pub fn launch(directory: &Path, settings: &[&str]) -> Broker {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(binary());
         command.args(["--set", &format!("listeners=PLAINTEXT://{address}")]);
@@ -68,7 +73,7 @@ impl Broker {
         for setting in settings {
             command.args(["--set", setting]);
         }
-        Broker::run(command, address, directory.with_extension("log"))
+        Broker::spawn(command, address, directory.with_extension("log"))
     }
 
     /// Starts the binary with a configuration file, which makes it listen on `address`. Its output is appended to
@@ -76,23 +81,26 @@ impl Broker {
     pub fn start_with_file(file: &Path, address: String) -> Broker {
         let mut command = Command::new(binary());
         command.arg("--config").arg(file);
-        Broker::run(command, address, file.with_extension("log"))
+        Broker::spawn(command, address, file.with_extension("log")).listening()
     }
 
-    fn run(mut command: Command, address: String, log: PathBuf) -> Broker {
+    fn spawn(mut command: Command, address: String, log: PathBuf) -> Broker {
         let output = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let process = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}; build it with `cargo build --release`", binary().display())
         });
-        let mut broker = Broker { process, address, log };
+        Broker { process, address, log }
+    }
+
+    fn listening(mut self) -> Broker {
         wait_for("the broker to listen", || {
-            if let Some(status) = broker.process.try_wait().unwrap() {
-                panic!("the broker ended with {status}:\n{}", broker.log());
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the broker ended with {status}:\n{}", self.log());
             }
-            TcpStream::connect(&broker.address).ok()
+            TcpStream::connect(&self.address).ok()
         });
-        broker
+        self
     }
 
     fn pid(&self) -> Pid {

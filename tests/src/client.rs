@@ -179,17 +179,26 @@ impl Client {
 
     /// Fetches one partition from an offset, at most 1 MiB unless the first batch is larger.
     pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<FetchedPartition> {
+        let answer = self.request(FETCH, 4, &Client::fetch_body(topic, partition, offset))?;
+        Ok(Client::fetch_answer(&answer))
+    }
+
+    /// The body of a Fetch v4 of one partition that waits for nothing.
+    pub fn fetch_body(topic: &str, partition: i32, offset: i64) -> Vec<u8> {
         let body = Writer::default().i32(-1).i32(0).i32(1).i32(1 << 20).i8(0);
-        let body = body.i32(1).string(topic).i32(1).i32(partition).i64(offset).i32(1 << 20);
-        let answer = self.request(FETCH, 4, &body.0)?;
-        let mut reader = Reader(&answer);
+        body.i32(1).string(topic).i32(1).i32(partition).i64(offset).i32(1 << 20).0
+    }
+
+    /// Reads the answer of [`Client::fetch_body`].
+    pub fn fetch_answer(answer: &[u8]) -> FetchedPartition {
+        let mut reader = Reader(answer);
         let _echo = (reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32());
         let (error_code, high_watermark, _last_stable) = (reader.i16(), reader.i64(), reader.i64());
         for _ in 0..reader.count() {
             let _aborted = (reader.i64(), reader.i64());
         }
         let length = reader.count();
-        Ok(FetchedPartition { error_code, high_watermark, records: reader.raw(length).to_vec() })
+        FetchedPartition { error_code, high_watermark, records: reader.raw(length).to_vec() }
     }
 
     /// The offset of a timestamp, or of −1 (end) or −2 (start).

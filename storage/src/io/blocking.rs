@@ -40,6 +40,9 @@ pub(super) fn reopen_buffered(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
+/// Most small files fit into this: they are read without asking for their length first.
+const SMALL_FILE_BYTES: usize = 512;
+
 /// Makes a directory and those of its parents that are missing, each durable in its own parent.
 pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -68,12 +71,19 @@ pub(super) fn list_directory(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Files of a directory and their lengths, sorted by name.
-pub(super) fn list_files(path: &Path) -> io::Result<Vec<(String, u64)>> {
+/// Files of a directory, sorted by name, and the lengths of those whose names end in one of `suffixes`, else 0.
+pub(super) fn list_files(path: &Path, suffixes: &[&str]) -> io::Result<Vec<(String, u64)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if let Ok(name) = entry.file_name().into_string() {
+            // A look at each file takes most of the time where there are many.
+            if !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+                if entry.file_type()?.is_file() {
+                    files.push((name, 0));
+                }
+                continue;
+            }
             let metadata = entry.metadata()?;
             if metadata.is_file() {
                 files.push((name, metadata.len()));
@@ -108,7 +118,7 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 pub(super) fn read_file(path: &Path, size_max: usize) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let limit = u64::try_from(size_max).unwrap_or(u64::MAX).saturating_add(1);
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(SMALL_FILE_BYTES.min(size_max));
     file.take(limit).read_to_end(&mut content)?;
     if content.len() > size_max {
         return Err(io::ErrorKind::FileTooLarge.into());

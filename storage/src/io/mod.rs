@@ -49,6 +49,15 @@ pub trait Io: Clone + 'static {
     fn list_directory(&self, path: &Path) -> impl Future<Output = Result<Vec<String>, IoError>>;
     /// Names of the files in a directory, sorted, with their lengths. Opens none of them.
     fn list_files(&self, path: &Path) -> impl Future<Output = Result<Vec<(String, u64)>, IoError>>;
+    /// The same, but lengths only of names that end in one of `suffixes`, else 0: for folders of many files.
+    fn list_sizes_of(
+        &self,
+        path: &Path,
+        suffixes: &'static [&'static str],
+    ) -> impl Future<Output = Result<Vec<(String, u64)>, IoError>> {
+        let _ = suffixes;
+        self.list_files(path)
+    }
     /// Makes creations, renames and removals in `path` durable.
     fn sync_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
     /// Renames a file or directory; durable after both directories are synced.
@@ -59,6 +68,19 @@ pub trait Io: Clone + 'static {
     fn remove_directory(&self, path: &Path) -> impl Future<Output = Result<(), IoError>>;
     /// The whole of a small file (checkpoints, indexes), at most `size_max` bytes, else an error.
     fn read_file(&self, path: &Path, size_max: usize) -> impl Future<Output = Result<Vec<u8>, IoError>>;
+    /// Several small files by [`read_file`](Self::read_file), each whatever becomes of the others.
+    fn read_files(
+        &self,
+        files: Vec<(PathBuf, usize)>,
+    ) -> impl Future<Output = Vec<Result<Vec<u8>, IoError>>> {
+        async move {
+            let mut read = Vec::with_capacity(files.len());
+            for (path, size_max) in files {
+                read.push(self.read_file(&path, size_max).await);
+            }
+            read
+        }
+    }
     /// Replaces a small file atomically: temporary file, sync, rename, directory sync. Durable on return.
     fn replace_file(&self, path: &Path, content: Vec<u8>) -> impl Future<Output = Result<(), IoError>>;
 

@@ -79,7 +79,7 @@ pub fn list_directory(path: &Path) -> Result<Vec<String>, IoError> {
 
 /// Names of a directory's files, sorted, with their lengths.
 pub fn list_files(path: &Path) -> Result<Vec<(String, u64)>, IoError> {
-    blocking::list_files(path).map_err(failed("list", path))
+    blocking::list_files(path, &[""]).map_err(failed("list", path))
 }
 
 /// The whole of a small file.

@@ -76,7 +76,15 @@ impl Io for RealIo {
     }
 
     async fn list_files(&self, path: &Path) -> Result<Vec<(String, u64)>, IoError> {
-        off_thread("list files", path, blocking::list_files).await
+        off_thread("list files", path, |path| blocking::list_files(path, &[""])).await
+    }
+
+    async fn list_sizes_of(
+        &self,
+        path: &Path,
+        suffixes: &'static [&'static str],
+    ) -> Result<Vec<(String, u64)>, IoError> {
+        off_thread("list files", path, |path| blocking::list_files(path, suffixes)).await
     }
 
     async fn sync_directory(&self, path: &Path) -> Result<(), IoError> {
@@ -98,6 +106,24 @@ impl Io for RealIo {
 
     async fn read_file(&self, path: &Path, size_max: usize) -> Result<Vec<u8>, IoError> {
         off_thread("read", path, move |path| blocking::read_file(path, size_max)).await
+    }
+
+    async fn read_files(&self, files: Vec<(PathBuf, usize)>) -> Vec<Result<Vec<u8>, IoError>> {
+        let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+        let first = paths.first().cloned().unwrap_or_default();
+        let read = off_thread("read", &first, move |_| {
+            Ok(files.iter().map(|(path, size_max)| blocking::read_file(path, *size_max)).collect())
+        });
+        // It fails as a whole if its thread does.
+        let failed = |error: IoError| {
+            let again = |_| Err(io::Error::new(error.source.kind(), error.to_string()));
+            paths.iter().map(again).collect::<Vec<io::Result<Vec<u8>>>>()
+        };
+        let read = read.await.unwrap_or_else(failed);
+        let with_path = |(read, path): (io::Result<Vec<u8>>, PathBuf)| {
+            read.map_err(|source| IoError { operation: "read", path, source })
+        };
+        read.into_iter().zip(paths.iter().cloned()).map(with_path).collect()
     }
 
     async fn replace_file(&self, path: &Path, content: Vec<u8>) -> Result<(), IoError> {

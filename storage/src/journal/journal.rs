@@ -179,16 +179,9 @@ pub fn file_name(epoch: u64, number: u64) -> String {
 }
 
 impl<I: Io> Journal<I> {
-    /// Makes the first file of a new epoch in `directory`, which exists; more follow in the background once
-    /// [`start`](Self::start) ran.
-    pub async fn create(
-        io: I,
-        directory: PathBuf,
-        config: StoreConfig,
-        epoch: u64,
-        failure: Rc<Failure>,
-    ) -> Result<Rc<Self>, IoError> {
-        let journal = Rc::new(Self {
+    /// The journal of a new epoch in `directory`; nothing is there yet.
+    pub fn new(io: I, directory: PathBuf, config: StoreConfig, epoch: u64, failure: Rc<Failure>) -> Rc<Self> {
+        Rc::new(Self {
             io,
             directory,
             config,
@@ -219,10 +212,15 @@ impl<I: Io> Journal<I> {
             making: Cell::new(false),
             device_is_short: Rc::default(),
             lacks_space: Cell::new(false),
-        });
-        let file = journal.make_file().await?;
-        journal.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: LapEnds::new() });
-        Ok(journal)
+        })
+    }
+
+    /// Makes the directory and the first file; more follow in the background once [`start`](Self::start) ran.
+    pub async fn make(&self) -> Result<(), IoError> {
+        self.io.create_directory(&self.directory).await?;
+        let file = self.make_file().await?;
+        self.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: LapEnds::new() });
+        Ok(())
     }
 
     /// Starts writing, and making the other files of the ring.

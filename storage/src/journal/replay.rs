@@ -5,16 +5,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::frame::{self, Descriptor, EntryKind, Frame, Look};
 use crate::error::OpenError;
-use crate::io::{BLOCK_BYTES, Io, IoFile, OpenHow};
+use crate::io::{BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
 use crate::record::batch::{self, BatchHeader};
-use crate::segment::segment::to_usize;
+use crate::segment::segment::{to_u64, to_usize};
 use crate::types::PartitionKey;
 
 /// Read in steps of this size: large enough for the disk's full speed.
 const READ_BYTES: usize = 1 << 20;
+/// Reads in flight.
+const READS: usize = 4;
+/// So much of a file is read to see whether any of it is needed: several groups of the usual size.
+const PROBE_BYTES: u64 = 4 << 20;
+const _: () = assert!(PROBE_BYTES.is_multiple_of(READ_BYTES as u64));
 /// A block that was never written to.
 const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 /// A journal file is at most this long; a longer one is not ours.
@@ -99,7 +105,8 @@ pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result
         if epoch < from.epoch {
             continue;
         }
-        if let Some(loaded) = load(io, directory.join(&name), epoch).await? {
+        let sequence = if epoch == from.epoch { from.sequence } else { 1 };
+        if let Some(loaded) = load(io, directory.join(&name), ReplayFrom { epoch, sequence }).await? {
             epochs.entry(epoch).or_default().push(loaded);
         }
     }
@@ -115,41 +122,57 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     name.strip_suffix(".journal")?.split_once('-')?.0.parse().ok()
 }
 
-/// A file's bytes, unless it was never written to.
-async fn load<I: Io>(io: &I, path: PathBuf, epoch: u64) -> Result<Option<Loaded>, OpenError> {
+/// A file's bytes, unless nothing in it is needed.
+async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option<Loaded>, OpenError> {
     let file = io.open(&path, OpenHow::Read).await?;
     let size = file.size().await?;
     if size > FILE_BYTES_MAX {
         return Err(OpenError::Damaged { path, what: format!("{size} bytes long") });
     }
     let mut bytes = BytesMut::new();
-    let mut position = 0;
-    while position < size {
-        let read = file.read_at(position, READ_BYTES).await?;
-        if read.is_empty() {
-            break;
-        }
-        // A file that was never written to takes no memory.
-        if !bytes.is_empty() || read.chunks(BLOCK_BYTES).any(|block| !ZEROS.starts_with(block)) {
-            bytes.resize(to_usize(position), 0);
-            bytes.extend_from_slice(&read);
-        }
-        position += u64::try_from(read.len()).unwrap_or(u64::MAX);
-        if !read.len().is_multiple_of(BLOCK_BYTES) {
-            break;
-        }
-    }
-    if bytes.is_empty() {
+    read_to(&file, &mut bytes, size.min(PROBE_BYTES)).await?;
+    if needs_nothing_of(&bytes, needed) {
         return Ok(None);
     }
+    read_to(&file, &mut bytes, size).await?;
     let first = match frame::look(&bytes) {
-        Look::Frame(first) => Some(first).filter(|first| first.header.epoch == epoch),
+        Look::Frame(first) => Some(first).filter(|first| first.header.epoch == needed.epoch),
         Look::UnknownVersion(version) => {
             return Err(OpenError::UnknownVersion { path, version: u32::from(version) });
         }
         Look::Absent | Look::Damaged | Look::Short(_) => None,
     };
     Ok(Some(Loaded { path, bytes: bytes.freeze(), first }))
+}
+
+/// Reads on from the end of `bytes` to `end`, or to the end of the file.
+async fn read_to<F: IoFile>(file: &F, bytes: &mut BytesMut, end: u64) -> Result<(), IoError> {
+    let steps = (to_u64(bytes.len())..end).step_by(READ_BYTES);
+    let mut reads = stream::iter(steps.map(|at| file.read_at(at, READ_BYTES))).buffered(READS);
+    bytes.reserve(to_usize(end).saturating_sub(bytes.len()));
+    while let Some(read) = reads.try_next().await? {
+        bytes.extend_from_slice(&read);
+        if read.len() < READ_BYTES {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the begin of a file says that it was never written to, or not since what it holds was needed. If its first
+/// frames are lost or damaged others of them say otherwise.
+fn needs_nothing_of(probe: &[u8], needed: ReplayFrom) -> bool {
+    if probe.chunks(BLOCK_BYTES).all(|block| ZEROS.starts_with(block)) {
+        return true;
+    }
+    let is_old = |at: usize| match frame::look(probe.get(at..).unwrap_or_default()) {
+        Look::Frame(Frame { header, .. }) => {
+            Some(header.epoch == needed.epoch && header.sequence < needed.sequence)
+        }
+        Look::Absent => None,
+        Look::UnknownVersion(_) | Look::Damaged | Look::Short(_) => Some(false),
+    };
+    is_old(0) == Some(true) && (0..probe.len()).step_by(BLOCK_BYTES).all(|at| is_old(at).unwrap_or(true))
 }
 
 /// Follows one epoch's chain from the file that `first` begins, and says what of it is lost.
@@ -276,5 +299,41 @@ fn take(link: &Link<'_>, epoch: u64, replayed: &mut Replayed) {
             replayed.entries.push(ReplayedEntry { epoch, descriptor: *descriptor, payload });
         }
         run_at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{self, FrameHeader};
+    use super::{BLOCK_BYTES, ReplayFrom, needs_nothing_of};
+
+    /// Empty frames of these sequences, one a block.
+    fn file(sequences: &[u64]) -> Vec<u8> {
+        let mut bytes = vec![0; sequences.len() * BLOCK_BYTES];
+        for (block, sequence) in bytes.chunks_exact_mut(BLOCK_BYTES).zip(sequences) {
+            let header = FrameHeader { epoch: 3, sequence: *sequence, durable_sequence: 0, predecessor: 0 };
+            frame::encode(block, header, std::iter::empty());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_journal_file_is_read_through_unless_all_its_begin_is_empty_or_older_than_what_is_needed() {
+        let skips = |probe: &[u8]| needs_nothing_of(probe, ReplayFrom { epoch: 3, sequence: 7 });
+        assert!(skips(&[0; 4 * BLOCK_BYTES]), "never written to");
+        assert!(skips(&file(&[4, 5, 6])), "a lap that ended before");
+        assert!(!skips(&file(&[7, 8])), "needed");
+        assert!(!skips(&file(&[9, 5, 6])), "begun anew");
+        assert!(!skips(&file(&[4, 9, 6])), "begun anew, and the first frame was lost on the way");
+        for lost in [0, 1, 100] {
+            let mut damaged = file(&[9, 5, 6]);
+            damaged[lost] ^= 1;
+            assert!(!skips(&damaged), "begun anew, and byte {lost} of the first frame is damaged");
+        }
+        let mut wiped = file(&[7, 8]);
+        wiped[..BLOCK_BYTES].fill(0);
+        assert!(!skips(&wiped), "the first block was lost");
+        let other = |epoch| needs_nothing_of(&file(&[4]), ReplayFrom { epoch, sequence: 7 });
+        assert!(!other(2) && !other(4), "of another epoch than its name says");
     }
 }

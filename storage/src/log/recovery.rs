@@ -26,7 +26,7 @@ use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::LogPoint;
 use crate::record::batch::{self, BatchHeader};
 use crate::segment::offset_index::{self, OffsetIndex};
-use crate::segment::segment::{Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
+use crate::segment::segment::{BLOCK, Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
 use crate::shared::Shared;
 use crate::types::{Offset, PartitionKey, Position};
 
@@ -61,6 +61,14 @@ pub(crate) struct Known<'a> {
 pub(crate) struct Counts {
     pub(crate) replayed_bytes: u64,
     pub(crate) cut_bytes: u64,
+}
+
+impl Counts {
+    /// Adds another log's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.replayed_bytes += other.replayed_bytes;
+        self.cut_bytes += other.cut_bytes;
+    }
 }
 
 /// A segment that files or the journal name.
@@ -216,23 +224,29 @@ impl<I: Io> Log<I> {
             return Ok(());
         }
         let io = &self.shared.io;
-        if names.iter().any(|name| name == epoch_cache::FILE_NAME) {
-            let path = self.directory.join(epoch_cache::FILE_NAME);
-            let file = io.read_file(&path, SMALL_FILE_BYTES_MAX).await?;
-            match EpochCache::read(&file) {
-                Ok(epochs) => self.state.borrow_mut().epochs = epochs,
-                Err(error) => tracing::warn!("{} is rebuilt: {error}", path.display()),
-            }
-        }
+        let epochs = names.iter().find(|name| *name == epoch_cache::FILE_NAME).cloned();
         let snapshots = names
             .iter()
             .filter_map(|name| name.strip_suffix(producer_snapshot::SUFFIX)?.parse().ok().map(Offset));
-        if let Some(newest) = snapshots.max() {
-            let path = self.directory.join(file_name(newest, producer_snapshot::SUFFIX));
-            let file = io.read_file(&path, SMALL_FILE_BYTES_MAX).await?;
-            match producer_snapshot::read_snapshot(&file, io.wall_clock()) {
+        let newest = snapshots.max();
+        let snapshot = newest.map(|newest| file_name(newest, producer_snapshot::SUFFIX));
+        let paths: Vec<PathBuf> =
+            epochs.iter().chain(&snapshot).map(|name| self.directory.join(name)).collect();
+        let files = paths.iter().map(|path| (path.clone(), SMALL_FILE_BYTES_MAX)).collect();
+        let mut read = paths.iter().zip(io.read_files(files).await);
+        let mut state = self.state.borrow_mut();
+        if epochs.is_some()
+            && let Some((path, file)) = read.next()
+        {
+            match EpochCache::read(&file?) {
+                Ok(epochs) => state.epochs = epochs,
+                Err(error) => tracing::warn!("{} is rebuilt: {error}", path.display()),
+            }
+        }
+        if let (Some(newest), Some((path, file))) = (newest, read.next()) {
+            match producer_snapshot::read_snapshot(&file?, io.wall_clock()) {
                 Ok(producers) => {
-                    self.state.borrow_mut().producers = producers;
+                    state.producers = producers;
                     self.replayed_below.set(newest);
                 }
                 Err(error) => tracing::warn!("{} is not used: {error}", path.display()),
@@ -287,7 +301,7 @@ impl<I: Io> Log<I> {
             }
             from
         } else {
-            let end = self.place(&segment, size, runs).await?;
+            let end = self.place(&segment, found, runs).await?;
             segment.head_journalled.set(true);
             end
         };
@@ -346,14 +360,16 @@ impl<I: Io> Log<I> {
         Ok(())
     }
 
-    /// Writes what the journal holds of a segment into its file, whole blocks synced, the rest kept as its head.
+    /// Writes what the journal holds of a segment into its file, whole blocks synced, the rest kept as its head. Little is
+    /// kept as a whole, to be journalled again: one write for all logs, in place of a write and a sync for each.
     /// Returns where it ends.
     async fn place(
         &self,
         segment: &Segment<I>,
-        file_size: u64,
+        found: Found,
         mut runs: Vec<(u64, Bytes)>,
     ) -> Result<u64, OpenError> {
+        let file_size = found.file_bytes.unwrap_or(0);
         // All runs repeat the same bytes where they overlap: the log is never written twice at one position.
         runs.sort_by_key(|(position, _)| *position);
         let begin = runs.first().map_or(0, |(position, _)| *position);
@@ -382,20 +398,25 @@ impl<I: Io> Log<I> {
         segment.size.set(end);
         segment.written.set(from);
         segment.synced.set(from);
-        let whole = block_floor(end);
         if file_size > end {
             segment.file().await?.truncate(end).await?;
+            segment.allocated.set(segment.allocated.get().min(end.next_multiple_of(BLOCK)));
         }
-        while segment.written.get() < whole {
+        let kept = to_u64(content.len());
+        let config = &self.shared.config;
+        let is_little =
+            kept <= config.carry_bytes_max && self.shared.dirty.get() + kept <= config.journal_file_bytes / 2;
+        let placed = if found.last && is_little { from } else { block_floor(end) };
+        while segment.written.get() < placed {
             let at = segment.written.get();
-            let bytes = (whole - at).min(CHUNK_BYTES);
+            let bytes = (placed - at).min(CHUNK_BYTES);
             let mut buffer = AlignedBuffer::zeroed(to_usize(bytes));
             buffer.copy_from_slice(&content[to_usize(at - from)..to_usize(at + bytes - from)]);
             segment.write(buffer, bytes).await?;
         }
         segment.sync().await?;
-        let head = Bytes::copy_from_slice(&content[to_usize(whole - from)..]);
-        *segment.head.borrow_mut() = (!head.is_empty()).then_some((whole, head));
+        let head = Bytes::copy_from_slice(&content[to_usize(placed - from)..]);
+        *segment.head.borrow_mut() = (!head.is_empty()).then_some((placed, head));
         Ok(end)
     }
 

@@ -20,12 +20,14 @@ use crate::types::Offset;
 
 const CLEANED_SUFFIX: &str = ".cleaned";
 const SWAP_SUFFIX: &str = ".swap";
+/// Files whose lengths matter.
+const SIZED_SUFFIXES: &[&str] = &[".log", SWAP_SUFFIX];
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// Completes or takes back what was interrupted, durable on return. Of a `.swap` that is not whole nothing is believed,
 /// and nothing is changed.
 pub(super) async fn finish_swaps<I: Io>(io: &I, directory: &Path) -> Result<Vec<(String, u64)>, OpenError> {
-    let listed = io.list_files(directory).await?;
+    let listed = io.list_sizes_of(directory, SIZED_SUFFIXES).await?;
     let cleaned = names_of(&listed, CLEANED_SUFFIX);
     let (void, valid): (Vec<_>, Vec<_>) = {
         let first_cleaned = cleaned.iter().filter_map(|name| base_of(name)).min();
@@ -66,7 +68,7 @@ pub(super) async fn finish_swaps<I: Io>(io: &I, directory: &Path) -> Result<Vec<
         io.rename(&path, &path.with_extension("")).await?;
     }
     io.sync_directory(directory).await?;
-    Ok(io.list_files(directory).await?)
+    Ok(io.list_sizes_of(directory, SIZED_SUFFIXES).await?)
 }
 
 fn names_of<'a>(listed: &'a [(String, u64)], suffix: &str) -> Vec<&'a str> {

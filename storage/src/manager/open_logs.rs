@@ -5,17 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
 use super::folders::{Owner, owner_of};
 use super::opening::{Life, Remembered, lives};
 use super::{LOG_START_FILE, LogManager, RECOVERY_POINT_FILE};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::OpenError;
 use crate::io::Io;
+use crate::journal::frame::Descriptor;
 use crate::journal::replay::JournalDamage;
 use crate::log::Log;
 use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
 use crate::types::{Offset, PartitionKey, ShardSlot, TopicId};
+
+/// Logs opened at a time: enough that the disk, and the threads that wait for it, are never idle; each may have some
+/// megabytes of its own in hand.
+const OPENED_AT_A_TIME: usize = 32;
 
 /// What is known before the logs' folders are looked into.
 pub(super) struct Opening<'a, I: Io> {
@@ -33,7 +41,22 @@ pub(super) struct Opening<'a, I: Io> {
     gone: BTreeSet<PartitionKey>,
     /// The topics there are, if somebody knows.
     topics: Option<BTreeSet<TopicId>>,
-    counts: Counts,
+}
+
+/// A log that has a folder, and what journals know of it.
+struct Found {
+    /// The folder's.
+    name: String,
+    directory: PathBuf,
+    key: PartitionKey,
+    is_adopted: bool,
+    incarnation: u64,
+    /// Whether no journal knows it.
+    is_unknown: bool,
+    /// Whether journals have all of it, from its making on.
+    is_journalled_whole: bool,
+    checkpoint: Option<LogCheckpoint>,
+    entries: Vec<(Descriptor, Bytes)>,
 }
 
 impl<'a, I: Io> Opening<'a, I> {
@@ -56,7 +79,6 @@ impl<'a, I: Io> Opening<'a, I> {
             was_offline: offline,
             gone: BTreeSet::new(),
             topics: topic_ids.map(|ids| ids.values().copied().collect()),
-            counts: Counts::default(),
         })
     }
 
@@ -64,10 +86,13 @@ impl<'a, I: Io> Opening<'a, I> {
     pub(super) async fn open_all(mut self, names: &[String]) -> Result<Counts, OpenError> {
         let manager = self.manager;
         let (io, config) = (&manager.shared.io, &manager.shared.config);
-        for name in names {
-            match owner_of(io, config, name).await {
+        let looking = names.iter().map(|name| owner_of(io, config, name));
+        let owners: Vec<Owner> = stream::iter(looking).buffered(OPENED_AT_A_TIME).collect().await;
+        let mut found = Vec::new();
+        for (name, owner) in names.iter().zip(owners) {
+            match owner {
                 Owner::Log { key, is_adopted } if config.slot.owns(key) => {
-                    self.open(name, key, is_adopted).await?;
+                    found.extend(self.find(name, key, is_adopted).await?);
                 }
                 Owner::Deleted(key) => {
                     self.gone.insert(key);
@@ -76,6 +101,15 @@ impl<'a, I: Io> Opening<'a, I> {
                     manager.take_offline(key, &reason, None);
                 }
                 Owner::Log { .. } | Owner::Doubtful(..) | Owner::Nobody => {}
+            }
+        }
+        let mut counts = Counts::default();
+        {
+            let opening = found.into_iter().map(|found| self.open(found));
+            let mut opened = stream::iter(opening).buffered(OPENED_AT_A_TIME);
+            while let Some((log, of_log)) = opened.try_next().await? {
+                counts.add(&of_log);
+                manager.logs.borrow_mut().extend(log.map(|log| (log.key(), log)));
             }
         }
         for (key, life) in std::mem::take(&mut self.lives) {
@@ -89,21 +123,26 @@ impl<'a, I: Io> Opening<'a, I> {
             }
         }
         io.sync_directory(&config.log_dir).await?;
-        Ok(self.counts)
+        Ok(counts)
     }
 
-    async fn open(&mut self, name: &str, key: PartitionKey, is_adopted: bool) -> Result<(), OpenError> {
+    /// Takes what journals know of the log in a folder; `None` if it is deleted or cannot be used.
+    async fn find(
+        &mut self,
+        name: &str,
+        key: PartitionKey,
+        is_adopted: bool,
+    ) -> Result<Option<Found>, OpenError> {
         let manager = self.manager;
         let shared = &manager.shared;
         let directory = shared.config.log_dir.join(name);
-        let own = || (!is_adopted).then(|| directory.clone());
         let life = self.lives.remove(&key).unwrap_or_default();
         if life.deleted {
             self.gone.insert(key);
             if let Err(error) = shared.io.remove_directory(&directory).await {
                 tracing::warn!("what is left of a log that was deleted stays: {error}");
             }
-            return Ok(());
+            return Ok(None);
         }
         let checkpoint = self.checkpoints.remove(&key);
         if let Some(damage) =
@@ -113,8 +152,8 @@ impl<'a, I: Io> Opening<'a, I> {
             let way_out =
                 "restore that file and start again, or delete the topic, to go on without its records";
             let what = format!("the journal is damaged at {}: {what}; {way_out}", path.display());
-            self.fail(key, &what, own());
-            return Ok(());
+            self.fail(key, &what, (!is_adopted).then_some(directory));
+            return Ok(None);
         }
         // A log that was made anew since the checkpoint has nothing to do with it.
         let checkpoint = checkpoint
@@ -123,22 +162,49 @@ impl<'a, I: Io> Opening<'a, I> {
         let known_incarnation = life.incarnation.or(checkpoint.as_ref().map(|log| log.incarnation));
         let incarnation = known_incarnation.unwrap_or(shared.journal.epoch() << 20);
         manager.incarnations.set(manager.incarnations.get().max(incarnation));
-        let is_unknown = known_incarnation.is_none();
+        Ok(Some(Found {
+            name: name.to_owned(),
+            directory,
+            key,
+            is_adopted,
+            incarnation,
+            is_unknown: known_incarnation.is_none(),
+            is_journalled_whole: life.since.is_some() && checkpoint.is_none(),
+            checkpoint,
+            entries: life.entries,
+        }))
+    }
+
+    /// Opens one log, or takes it offline if it cannot be used.
+    async fn open(&self, found: Found) -> Result<(Option<Rc<Log<I>>>, Counts), OpenError> {
+        let Found {
+            name,
+            directory,
+            key,
+            is_adopted,
+            incarnation,
+            is_unknown,
+            is_journalled_whole,
+            checkpoint,
+            entries,
+        } = found;
+        let shared = &self.manager.shared;
+        let mut counts = Counts::default();
         // Nothing was appended to a log that could not be used: it is as the clean stop left it.
         let clean = self.clean || is_unknown && self.was_offline.contains_key(&key);
-        let start = self.starts.get(name).filter(|_| is_unknown);
+        let start = self.starts.get(&name).filter(|_| is_unknown);
         let known = Known {
             key,
-            topic: folder::parse_name(name).map_or("", |(topic, _)| topic).to_owned(),
+            topic: folder::parse_name(&name).map_or("", |(topic, _)| topic).to_owned(),
             directory: directory.clone(),
             incarnation,
             checkpoint: checkpoint.as_ref(),
-            entries: life.entries,
+            entries,
             clean,
             log_start_offset: start.copied().unwrap_or_default(),
             is_start_told: start.is_some(),
-            clean_end: self.ends.get(name).filter(|_| clean).copied(),
-            is_journalled_whole: life.since.is_some() && checkpoint.is_none(),
+            clean_end: self.ends.get(&name).filter(|_| clean).copied(),
+            is_journalled_whole,
         };
         let is_uncertain = !clean && (checkpoint.is_none() || !known.entries.is_empty());
         let opened = async {
@@ -146,7 +212,7 @@ impl<'a, I: Io> Opening<'a, I> {
                 // A killed process may leave names that are visible and not yet durable.
                 shared.io.sync_directory(&directory).await?;
             }
-            let log = Log::open(shared, known, &mut self.counts).await?;
+            let log = Log::open(shared, known, &mut counts).await?;
             if is_adopted {
                 let (directory_name, id) = (directory.display(), key.topic_id);
                 tracing::warn!("{directory_name} did not say whose it is: it is taken for {id:?}");
@@ -159,13 +225,12 @@ impl<'a, I: Io> Opening<'a, I> {
             Ok(log) => log,
             Err(error @ (OpenError::Damaged { .. } | OpenError::Io(_))) => {
                 let way_out = "restore it and start again, or delete the topic, to go on without its records";
-                self.fail(key, &format!("{error}; {way_out}"), own());
-                return Ok(());
+                self.fail(key, &format!("{error}; {way_out}"), (!is_adopted).then_some(directory));
+                return Ok((None, counts));
             }
             Err(error) => return Err(error),
         };
-        manager.logs.borrow_mut().insert(key, Rc::clone(&log));
-        Ok(())
+        Ok((Some(log), counts))
     }
 
     /// The damage that a log's entries may be in: in a journal that had them, later than what is `known` of it

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use event_listener::Event;
+use futures::future::join;
 use futures::lock::Mutex;
 
 use super::open_logs::Opening;
@@ -101,53 +102,65 @@ impl<I: Io> LogManager<I> {
     ) -> Result<(Rc<Self>, RecoveryReport), OpenError> {
         let names = io.list_directory(&config.log_dir).await?;
         let marked = names.iter().any(|name| name == CLEAN_SHUTDOWN_FILE);
-        let remembered = remember(&io, &config, survey).await?;
-        let journal_dir = directories::place(&config.log_dir, config.slot, survey.epoch);
-        io.create_directory(&journal_dir).await?;
+        let nothing_to_replay = survey.places.is_empty();
+        let manager = Self::closed(io, config, survey);
+        let is_clean = marked && nothing_to_replay;
+        let opening = async {
+            let remembered = remember(&manager.shared.io, &manager.shared.config, survey).await?;
+            let frames = remembered.frames;
+            Ok::<_, OpenError>((
+                frames,
+                Opening::new(&manager, remembered, is_clean).await?.open_all(&names).await?,
+            ))
+        };
+        let making = async { manager.shared.journal.make().await.map_err(OpenError::Io) };
+        let (opened, made) = join(opening, making).await;
+        let (frames, counts) = opened?;
+        made?;
+        let report = RecoveryReport {
+            clean: nothing_to_replay
+                && (marked || !names.iter().any(|name| folder::parse_name(name).is_some())),
+            logs: manager.logs.borrow().len(),
+            frames,
+            replayed_bytes: counts.replayed_bytes,
+            cut_bytes: counts.cut_bytes,
+            offline: manager.offline.borrow().len(),
+        };
+        manager.start_epoch().await?;
+        background::start(&manager);
+        Ok((manager, report))
+    }
+
+    /// The store before anything is opened.
+    fn closed(io: I, config: StoreConfig, survey: &Survey) -> Rc<Self> {
         let failure = Rc::new(Failure::default());
+        let journal_dir = directories::place(&config.log_dir, config.slot, survey.epoch);
         let (for_journal, failing) = (config.clone(), Rc::clone(&failure));
-        let journal = Journal::create(io.clone(), journal_dir, for_journal, survey.epoch, failing).await?;
-        let open_files = Rc::new(OpenFiles::new(config.open_segments_max, config.index_bytes_max));
+        let journal = Journal::new(io.clone(), journal_dir, for_journal, survey.epoch, failing);
         let shared = Rc::new(Shared {
-            io,
             cache: TailCache::new(config.tail_cache_bytes),
-            config,
             space: Space::new(&journal.device_is_short),
+            open_files: Rc::new(OpenFiles::new(config.open_segments_max, config.index_bytes_max)),
+            io,
+            config,
             journal,
             failure,
             dirty: Cell::new(0),
             room: Event::new(),
             due: RefCell::default(),
             due_event: Event::new(),
-            open_files,
             chunks: RefCell::default(),
             stopping: Cell::new(false),
             stop_event: Event::new(),
         });
-        let manager = Rc::new(Self {
+        Rc::new(Self {
             shared,
             logs: RefCell::default(),
             offline: RefCell::default(),
             changing: Mutex::new(()),
             checkpointing: Mutex::new(()),
             incarnations: Cell::new(0),
-        });
-        let nothing_to_replay = survey.places.is_empty();
-        let mut report = RecoveryReport {
-            clean: nothing_to_replay
-                && (marked || !names.iter().any(|name| folder::parse_name(name).is_some())),
-            frames: remembered.frames,
-            ..RecoveryReport::default()
-        };
-        let clean = marked && nothing_to_replay;
-        let counts = Opening::new(&manager, remembered, clean).await?.open_all(&names).await?;
-        report.replayed_bytes = counts.replayed_bytes;
-        report.cut_bytes = counts.cut_bytes;
-        report.logs = manager.logs.borrow().len();
-        report.offline = manager.offline.borrow().len();
-        manager.start_epoch().await?;
-        background::start(&manager);
-        Ok((manager, report))
+        })
     }
 
     /// Journals again what stood only in old journals, and makes that durable.

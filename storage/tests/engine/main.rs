@@ -5,6 +5,7 @@
 mod cold_reads;
 mod index_files;
 mod producers;
+mod restarts;
 mod retention;
 mod transactions;
 

@@ -1,0 +1,58 @@
+//! What starts after a kill do with what only the journal has: little of a log is journalled again, more is written.
+
+use std::path::Path;
+
+use ringmain_storage::config::LogConfig;
+
+use super::{check, key, open, produce, run};
+
+/// Bytes of the segment's file.
+fn segment_bytes(dir: &Path, partition: i32) -> u64 {
+    let path = dir.join(format!("t-{partition}/00000000000000000000.log"));
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
+#[test]
+fn little_that_only_the_journal_has_is_journalled_again_at_a_start_and_not_written() {
+    const LITTLE: i64 = 9;
+    const MUCH: i64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    let at = path.clone();
+    run(async move || {
+        let (store, _) = open(&at).await;
+        for partition in 0..20 {
+            let log = store.create_log(key(partition), "t", LogConfig::default()).await.unwrap();
+            produce(&log, 0, if partition == 0 { MUCH } else { LITTLE }, 1000).await;
+        }
+    });
+    // Each start may rely on what the one before journalled again.
+    for life in 0..3 {
+        let at = path.clone();
+        run(async move || {
+            let (store, report) = open(&at).await;
+            assert_eq!((report.clean, report.cut_bytes), (false, 0));
+            for partition in 0..20 {
+                let count = if partition == 0 { MUCH } else { LITTLE };
+                check(&store.log(key(partition)).unwrap(), count, 1000).await;
+                let written = segment_bytes(&at, partition);
+                assert_eq!(written > 0, partition == 0, "life {life}: partition {partition} has {written}");
+            }
+        });
+    }
+    let at = path.clone();
+    run(async move || {
+        let (store, _) = open(&at).await;
+        for partition in 1..20 {
+            produce(&store.log(key(partition)).unwrap(), LITTLE, 30, 1000).await;
+        }
+        store.close().await.unwrap();
+    });
+    run(async move || {
+        let (store, report) = open(&path).await;
+        assert_eq!((report.clean, report.replayed_bytes), (true, 0));
+        for partition in 1..20 {
+            check(&store.log(key(partition)).unwrap(), LITTLE + 30, 1000).await;
+        }
+    });
+}
