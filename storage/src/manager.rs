@@ -6,6 +6,7 @@ pub mod offline;
 mod open_logs;
 pub mod opening;
 pub mod stopping;
+mod strays;
 
 pub use opening::RecoveryReport;
 
@@ -98,6 +99,7 @@ impl<I: Io> LogManager<I> {
             return Err(StoreError::Closed);
         }
         self.check_online(key)?;
+        self.make_way_for((topic, key)).await?;
         if let Some(reason) = folders::obstacle(&shared.io, &shared.config, (topic, key)).await {
             return Err(self.take_offline(key, &reason, None));
         }

@@ -7,6 +7,10 @@ use crate::types::{PartitionIndex, TopicId};
 pub(crate) const METADATA_FILE: &str = "partition.metadata";
 /// What a folder that is being deleted ends in.
 pub(crate) const DELETED_SUFFIX: &str = "-delete";
+/// What a folder ends in that is no topic's any more.
+const STRAY_SUFFIX: &str = "-stray";
+/// Most bytes that a file system takes for a name.
+const NAME_BYTES_MAX: usize = 255;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// `<topic>-<partition>`.
@@ -16,7 +20,24 @@ pub(crate) fn name(topic: &str, partition: PartitionIndex) -> String {
 
 /// `<topic>-<partition>.<topic id>-delete`.
 pub(crate) fn deleted_name(topic: &str, partition: PartitionIndex, id: TopicId) -> String {
-    format!("{topic}-{partition}.{id:?}{DELETED_SUFFIX}")
+    name_with_suffix(topic, &format!("-{partition}.{id:?}{DELETED_SUFFIX}"))
+}
+
+/// `<topic>-<partition>.<topic id>-stray`.
+pub(crate) fn stray_name(topic: &str, partition: PartitionIndex, id: TopicId) -> String {
+    name_with_suffix(topic, &format!("-{partition}.{id:?}{STRAY_SUFFIX}"))
+}
+
+/// Whether a folder of this name is what such a log was set aside as.
+pub(crate) fn is_stray_of(name: &str, partition: PartitionIndex, id: TopicId) -> bool {
+    name.ends_with(&format!("-{partition}.{id:?}{STRAY_SUFFIX}"))
+}
+
+/// As `LocalLog.logDirNameWithSuffixCappedLength`: a topic's name is shortened where the whole would be too long.
+fn name_with_suffix(topic: &str, suffix: &str) -> String {
+    let room = NAME_BYTES_MAX - suffix.len();
+    let end = (0..=room.min(topic.len())).rfind(|end| topic.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{suffix}", &topic[..end])
 }
 
 /// Topic and partition of a folder's name; `None` if it is no partition's.
@@ -70,7 +91,7 @@ pub(crate) fn read_metadata(text: &[u8]) -> Option<TopicId> {
 
 #[cfg(test)]
 mod tests {
-    use super::{deleted_name, name, parse_name, read_metadata, write_metadata};
+    use super::{deleted_name, is_stray_of, name, parse_name, read_metadata, stray_name, write_metadata};
     use crate::types::{PartitionIndex, TopicId};
 
     #[test]
@@ -84,5 +105,20 @@ mod tests {
             Some(("a.b-c", PartitionIndex(7)))
         );
         assert_eq!(parse_name("ringmain.journal"), None);
+    }
+
+    #[test]
+    fn folders_that_are_set_aside_have_kafkas_names_and_those_fit() {
+        let id = TopicId([0xab; 16]);
+        let stray = stray_name("a-b", PartitionIndex(7), id);
+        assert_eq!(stray, format!("a-b-7.{}-stray", "ab".repeat(16)));
+        assert_eq!(parse_name(&stray), None, "nobody opens it");
+        assert!(is_stray_of(&stray, PartitionIndex(7), id) && !is_stray_of(&stray, PartitionIndex(8), id));
+        let long = "t".repeat(249);
+        for name in [stray_name(&long, PartitionIndex(1000), id), deleted_name(&long, PartitionIndex(0), id)]
+        {
+            assert_eq!(name.len(), 255);
+            assert!(name.starts_with("ttt") && name.contains(".abab"), "{name}");
+        }
     }
 }

@@ -113,3 +113,49 @@ fn a_directory_that_failed_is_offline_and_comes_back_whole() {
     assert_eq!(log_dirs(&mut client).iter().map(|(code, _)| *code).collect::<Vec<_>>(), [0, 0]);
     assert!(broker.stop().success());
 }
+
+#[test]
+fn a_topic_that_was_made_anew_while_its_directory_was_away_finds_the_old_one_set_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let (first, second) = (root.path().join("first"), root.path().join("second"));
+    let broker = start(&[&first, &second]);
+    let mut client = Client::connect(&broker.address);
+    client.create_topic_and_wait("t", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        assert_eq!(produce(&mut client, "t", partition, "old"), 0);
+    }
+    broker.kill();
+    let lost = held(&second);
+    assert!(!lost.is_empty(), "partitions stand in both");
+
+    let away = root.path().join("away");
+    fs::rename(&second, &away).unwrap();
+    fs::write(&second, "a file where the directory was").unwrap();
+    let broker = start(&[&first, &second]);
+    let mut client = Client::connect(&broker.address);
+    let gone = Writer::default().i32(1).string("t").i32(10_000).0;
+    client.request(DELETE_TOPICS, 1, &gone).unwrap();
+    client.create_topic_and_wait("t", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        assert_eq!(produce(&mut client, "t", partition, "new"), 0);
+    }
+    assert!(broker.stop().success());
+
+    fs::remove_file(&second).unwrap();
+    fs::rename(&away, &second).unwrap();
+    let broker = start(&[&first, &second]);
+    let mut client = Client::connect(&broker.address);
+    for partition in 0..PARTITIONS {
+        assert_eq!(values(&mut client, "t", partition), Ok(vec!["new".to_owned()]));
+        assert_eq!(produce(&mut client, "t", partition, "more"), 0);
+    }
+    assert!(held(&second).is_empty());
+    let names = fs::read_dir(&second).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let strays: Vec<_> = names.filter(|name| name.ends_with("-stray")).collect();
+    assert_eq!(strays.len(), lost.len(), "{strays:?}");
+    for stray in strays {
+        assert!(broker.log().contains(&stray), "{stray} is told: {}", broker.log());
+        assert!(fs::metadata(second.join(&stray).join("00000000000000000000.log")).unwrap().len() > 0);
+    }
+    assert!(broker.stop().success());
+}

@@ -70,7 +70,8 @@ impl Verified {
 /// cannot be read; a file that cannot is a finding.
 pub fn verify(log_dir: &Path, threads: usize, progress: &Progress) -> Result<Verified, IoError> {
     let names = list_directory(log_dir)?;
-    let mut check = Check { log_dir, found: Verified::default(), names: BTreeMap::new() };
+    let entries = names.clone();
+    let mut check = Check { log_dir, found: Verified::default(), names: BTreeMap::new(), entries };
     let topics = check.read_topics(&names);
     let (survey, remembered) = check.read_journals();
     let marked = names.iter().any(|name| name == CLEAN_SHUTDOWN_FILE);
@@ -106,6 +107,8 @@ struct Check<'a> {
     found: Verified,
     /// Names of partitions, for findings in journals.
     names: BTreeMap<PartitionKey, String>,
+    /// All that the log directory has.
+    entries: Vec<String>,
 }
 
 impl Check<'_> {
@@ -312,6 +315,10 @@ impl Check<'_> {
             self.plan_partition(partition, life, &mut partitions, &mut tasks)?;
         }
         for (key, life) in lives {
+            let is_aside = |name: &String| folder::is_stray_of(name, key.partition, key.topic_id);
+            if self.entries.iter().any(is_aside) {
+                continue;
+            }
             if !life.deleted && life.entries.iter().any(|(entry, _)| entry.len > 0) {
                 let what = format!("it has records of {key:?}, which has no folder any more");
                 self.find(Finding::damage(&directories::root(self.log_dir), None, what));

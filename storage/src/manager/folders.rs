@@ -1,10 +1,12 @@
 //! Whose a folder of a log directory is: what it says itself, against what the metadata say of its name. A folder that
 //! says nothing is taken by the topic of its name, as long as nobody else could be meant.
 
+use std::path::Path;
+
 use crate::config::StoreConfig;
 use crate::io::Io;
 use crate::partition_folder as folder;
-use crate::types::PartitionKey;
+use crate::types::{PartitionKey, TopicId};
 
 /// The controller's log has no journal and is not ours.
 pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -34,8 +36,7 @@ pub(super) async fn owner_of<I: Io>(io: &I, config: &StoreConfig, name: &str) ->
         return Owner::Nobody;
     };
     let metadata = config.log_dir.join(name).join(folder::METADATA_FILE);
-    let text = io.read_file(&metadata, METADATA_BYTES_MAX).await;
-    let told = text.as_deref().ok().and_then(folder::read_metadata);
+    let told = topic_id_of(io, &config.log_dir.join(name)).await;
     let key = |topic_id| PartitionKey { topic_id, partition };
     if name.ends_with(folder::DELETED_SUFFIX) {
         return told.map_or(Owner::Nobody, |id| Owner::Deleted(key(id)));
@@ -43,6 +44,11 @@ pub(super) async fn owner_of<I: Io>(io: &I, config: &StoreConfig, name: &str) ->
     let known = config.topic_ids.as_ref().and_then(|ids| ids.get(topic)).copied();
     match (told, known) {
         (Some(told), Some(known)) if told != known => {
+            let exists = config.topic_ids.iter().any(|ids| ids.values().any(|id| *id == told));
+            if !exists && is_held_elsewhere(io, config, (name, known)).await {
+                // What is left of a topic that was made anew while this directory was away.
+                return Owner::Log { key: key(told), is_adopted: false };
+            }
             let told = format!("{} says that it belongs to another topic id", metadata.display());
             if let Some(claim) = other_claim(io, config, name).await {
                 tracing::warn!("{told}, and {claim}: it is left alone");
@@ -66,6 +72,22 @@ pub(super) async fn owner_of<I: Io>(io: &I, config: &StoreConfig, name: &str) ->
             Owner::Nobody
         }
     }
+}
+
+/// The topic id that a folder says it belongs to.
+pub(super) async fn topic_id_of<I: Io>(io: &I, directory: &Path) -> Option<TopicId> {
+    let text = io.read_file(&directory.join(folder::METADATA_FILE), METADATA_BYTES_MAX).await;
+    text.as_deref().ok().and_then(folder::read_metadata)
+}
+
+/// Whether a folder of this name in another log directory says that it belongs to this topic.
+async fn is_held_elsewhere<I: Io>(io: &I, config: &StoreConfig, (name, topic_id): (&str, TopicId)) -> bool {
+    for other in &config.other_log_dirs {
+        if topic_id_of(io, &other.join(name)).await == Some(topic_id) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Why a folder of this name in another log directory could be the one that is meant.
@@ -95,10 +117,7 @@ pub(super) async fn obstacle<I: Io>(
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => return Some(error.to_string()),
     };
-    let metadata = directory.join(folder::METADATA_FILE);
-    if let Ok(text) = io.read_file(&metadata, METADATA_BYTES_MAX).await
-        && folder::read_metadata(&text).is_some_and(|told| told != key.topic_id)
-    {
+    if topic_id_of(io, &directory).await.is_some_and(|told| told != key.topic_id) {
         return Some(format!("{} belongs to another topic id; move it away", directory.display()));
     }
     let own = |name: &String| name.starts_with(folder::METADATA_FILE);

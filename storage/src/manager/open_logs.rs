@@ -114,7 +114,8 @@ impl<'a, I: Io> Opening<'a, I> {
         }
         for (key, life) in std::mem::take(&mut self.lives) {
             let lost = !life.deleted && life.entries.iter().any(|(entry, _)| entry.len > 0);
-            if lost && !self.gone.contains(&key) {
+            let is_aside = names.iter().any(|name| folder::is_stray_of(name, key.partition, key.topic_id));
+            if lost && !is_aside && !self.gone.contains(&key) {
                 let place = config.log_dir.display();
                 let way_out = "restore it, or delete the topic, to go on without them";
                 let what =

@@ -117,6 +117,8 @@ impl<I: Io> LogManager<I> {
         let (opened, made) = join(opening, making).await;
         let (frames, counts) = opened?;
         made?;
+        manager.start_epoch().await?;
+        manager.set_strays_aside().await;
         let report = RecoveryReport {
             clean: nothing_to_replay
                 && (marked || !names.iter().any(|name| folder::parse_name(name).is_some())),
@@ -126,7 +128,6 @@ impl<I: Io> LogManager<I> {
             cut_bytes: counts.cut_bytes,
             offline: manager.offline.borrow().len(),
         };
-        manager.start_epoch().await?;
         background::start(&manager);
         Ok((manager, report))
     }

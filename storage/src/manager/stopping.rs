@@ -79,7 +79,8 @@ impl<I: Io> LogManager<I> {
         }
     }
 
-    async fn close_log(&self, log: &Log<I>) -> Result<(), StoreError> {
+    /// Writes one log out whole, and what else it keeps: its folder is then as Kafka leaves one.
+    pub(super) async fn close_log(&self, log: &Log<I>) -> Result<(), StoreError> {
         log.write_out(true).await?;
         let (snapshot, epochs) = {
             let state = log.state.borrow();

@@ -6,5 +6,6 @@ mod flips;
 mod folders;
 mod journal;
 mod kit;
+mod strays;
 mod swaps;
 mod tails;
