@@ -138,13 +138,6 @@ impl<'a, I: Io> Opening<'a, I> {
         let shared = &manager.shared;
         let directory = shared.config.log_dir.join(name);
         let life = self.lives.remove(&key).unwrap_or_default();
-        if life.deleted {
-            self.gone.insert(key);
-            if let Err(error) = shared.io.remove_directory(&directory).await {
-                tracing::warn!("what is left of a log that was deleted stays: {error}");
-            }
-            return Ok(None);
-        }
         let checkpoint = self.checkpoints.remove(&key);
         if let Some(damage) =
             self.damage_of(key, life.since.max(checkpoint.as_ref().map(|(epoch, _)| *epoch)))
@@ -154,6 +147,14 @@ impl<'a, I: Io> Opening<'a, I> {
                 "restore that file and start again, or delete the topic, to go on without its records";
             let what = format!("the journal is damaged at {}: {what}; {way_out}", path.display());
             self.fail(key, &what, (!is_adopted).then_some(directory));
+            return Ok(None);
+        }
+        if life.deleted {
+            // Nothing that cannot be read may say that it was made anew.
+            self.gone.insert(key);
+            if let Err(error) = shared.io.remove_directory(&directory).await {
+                tracing::warn!("what is left of a log that was deleted stays: {error}");
+            }
             return Ok(None);
         }
         // A log that was made anew since the checkpoint has nothing to do with it.

@@ -12,6 +12,7 @@ mod full_disk;
 mod index_files;
 mod many_lives;
 mod model;
+mod rot;
 mod shards;
 mod wide;
 mod workload;

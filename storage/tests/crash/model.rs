@@ -141,12 +141,20 @@ impl Expected {
         if let [offline, ..] = &manager.offline()[..] {
             return Err(offline.clone());
         }
+        self.check_what_is_there(manager).await
+    }
+
+    /// The same of a store that may have found damage: what is offline is nobody's, the rest is as it was.
+    pub(crate) async fn check_what_is_there(&mut self, manager: &Shards) -> Result<(), String> {
         for key in manager.keys() {
             if !self.logs.contains_key(&key) {
                 return Err(format!("{key:?} was never made"));
             }
         }
         for (key, expected) in &mut self.logs {
+            if manager.is_offline(*key) {
+                continue;
+            }
             let log = manager.log(*key);
             match (expected.existence, log) {
                 (Existence::There, None) => return Err(format!("{key:?} is gone")),

@@ -99,6 +99,12 @@ impl Shards {
         managers.find_map(|manager| manager.failure()).map(|failed| failed.to_string())
     }
 
+    /// Whether a partition is there and cannot be used.
+    pub(crate) fn is_offline(&self, key: PartitionKey) -> bool {
+        let manager = self.of(key);
+        manager.has(key) && manager.log(key).is_none()
+    }
+
     /// Makes a log on the shard that owns the partition.
     pub(crate) async fn create_log(
         &self,

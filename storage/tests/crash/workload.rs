@@ -80,6 +80,14 @@ pub(crate) async fn open(io: SimIo, expected: &Shared) -> Result<(Rc<Shards>, Re
     Ok((manager, report))
 }
 
+/// Opens a store whose files are damaged and checks what of it can be used.
+pub(crate) async fn open_damaged(io: SimIo, expected: &Shared) -> Result<(), String> {
+    let mut model = expected.borrow().clone();
+    let counts = (model.directories, model.next_shard_count());
+    let (manager, _) = Shards::open(io, small_store(), counts).await?;
+    model.check_what_is_there(&manager).await
+}
+
 /// One life: opens, checks, works; every answer is written down when it comes.
 pub(crate) async fn live(io: SimIo, expected: Shared, life: Life) -> Result<(), String> {
     io.create_directory(Path::new("/data")).await.map_err(|error| error.to_string())?;
