@@ -96,6 +96,17 @@ struct Link<'a> {
     bad: Vec<usize>,
 }
 
+/// Makes what stands in a journal's files durable. What a killed process wrote is visible before it is: a start that builds
+/// on it, and then loses it to a power cut, would leave a gap.
+pub async fn make_durable<I: Io>(io: &I, directory: &Path) -> Result<(), OpenError> {
+    for name in io.list_directory(directory).await? {
+        if epoch_of(&name).is_some() {
+            io.open(&directory.join(&name), OpenHow::Read).await?.sync().await?;
+        }
+    }
+    Ok(())
+}
+
 /// Replays everything in `directory` from `from` on; older epochs are skipped.
 pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result<Replayed, OpenError> {
     let mut replayed = Replayed::default();

@@ -25,7 +25,7 @@ use crate::io::{Io, IoError};
 use crate::journal::directories::{self, JournalPlace, Survey, survey};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::{Failure, Journal, closed};
-use crate::journal::replay::{JournalDamage, ReplayFrom, ReplayedEntry, replay};
+use crate::journal::replay::{JournalDamage, ReplayFrom, ReplayedEntry, make_durable, replay};
 use crate::log::checkpoint_file::read_partition_offsets;
 use crate::partition_folder as folder;
 use crate::segment::open_files::OpenFiles;
@@ -106,7 +106,11 @@ impl<I: Io> LogManager<I> {
         let manager = Self::closed(io, config, survey);
         let is_clean = marked && nothing_to_replay;
         let opening = async {
-            let remembered = remember(&manager.shared.io, &manager.shared.config, survey).await?;
+            let (io, config) = (&manager.shared.io, &manager.shared.config);
+            for place in survey.places.iter().filter(|place| concerns(place, config)) {
+                make_durable(io, &place.path).await?;
+            }
+            let remembered = remember(io, config, survey).await?;
             let frames = remembered.frames;
             Ok::<_, OpenError>((
                 frames,

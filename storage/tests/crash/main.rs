@@ -168,6 +168,29 @@ fn what_a_restart_after_a_kill_serves_survives_a_power_cut() {
 }
 
 #[test]
+fn a_power_cut_amid_the_start_after_a_kill_leaves_nothing_damaged() {
+    let _told = cuts::Told;
+    let whole = SimWorld::new(6);
+    run(&whole, &Expected::default(), FIRST).1.unwrap();
+    let mut random = Random::new(6);
+    for step in 0..whole.steps() {
+        let world = SimWorld::new(6);
+        world.cut_at_step(step);
+        let (expected, _) = run(&world, &Expected::default(), FIRST);
+        for cut in 0..4 {
+            let next = world.kill(step + cut);
+            next.cut_at_step(random.below(80));
+            let context = format!("killed at {step}, the start after it cut, {cut}");
+            // It may be so early that the start was over.
+            let expected = recover(&next, &expected, &context).unwrap_or_else(|| expected.clone());
+            let mut expected = expected;
+            expected.opens += 1;
+            recover(&next.crash(cut), &expected, &context).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_clean_stop_is_clean_and_survives_a_cut_at_every_step() {
     let _told = cuts::Told;
     let life = Life { close: true, batches: 6, ..FIRST };

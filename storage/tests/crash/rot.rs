@@ -23,11 +23,23 @@ use crate::workload::{Life, Shared, key, open_damaged, small_log, small_store};
 
 /// Worlds whose journals rot, and bits of each.
 const WORLDS: u64 = 12;
-const BITS: u64 = 12;
+const BITS: u64 = 24;
+/// Newest frames of a journal: nothing else has yet what they say.
+const NEWEST: usize = 8;
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Where frames stand, and how many bytes of each no payload's checksum covers.
-async fn frames(io: &SimIo) -> Vec<(PathBuf, usize, usize)> {
+/// A frame of a journal.
+#[derive(Debug)]
+struct Found {
+    sequence: u64,
+    path: PathBuf,
+    at: usize,
+    /// What no payload's checksum covers.
+    bytes: usize,
+}
+
+/// All frames with entries, the newest first.
+async fn frames(io: &SimIo) -> Vec<Found> {
     let root = log_dir(0).join("ringmain.journal");
     let mut found = Vec::new();
     for folder in io.list_directory(&root).await.unwrap() {
@@ -37,14 +49,18 @@ async fn frames(io: &SimIo) -> Vec<(PathBuf, usize, usize)> {
             found.extend(frames_of(io, &path).await);
         }
     }
+    found.sort_by_key(|frame| std::cmp::Reverse(frame.sequence));
     found
 }
 
-async fn frames_of(io: &SimIo, path: &Path) -> Vec<(PathBuf, usize, usize)> {
+async fn frames_of(io: &SimIo, path: &Path) -> Vec<Found> {
     let bytes = io.read_file(path, FILE_BYTES_MAX).await.unwrap_or_default();
     let blocks = (0..bytes.len()).step_by(BLOCK_BYTES);
     let frames = blocks.filter_map(|at| match look(&bytes[at..]) {
-        Look::Frame(frame) => Some((path.to_path_buf(), at, frame.payload_at)),
+        Look::Frame(frame) if !frame.descriptors.is_empty() => {
+            let (sequence, bytes) = (frame.header.sequence, frame.payload_at);
+            Some(Found { sequence, path: path.to_path_buf(), at, bytes })
+        }
         _ => None,
     });
     frames.collect()
@@ -71,7 +87,8 @@ fn no_flipped_bit_of_a_frame_is_taken_for_what_was_written() {
             let expected: Shared = Rc::new(RefCell::new(shared.borrow().clone()));
             let opened = after.run(async {
                 let frames = frames(&after.io()).await;
-                let (path, at, bytes) = &frames[random.index(frames.len())];
+                let newest = if bit % 4 == 0 { frames.len() } else { NEWEST.min(frames.len()) };
+                let Found { path, at, bytes, .. } = &frames[random.index(newest)];
                 let at = at + random.index(*bytes);
                 after.flip_bit(path, at).unwrap();
                 let opened = open_damaged(after.io(), &expected).await;
@@ -107,7 +124,7 @@ fn a_frame_that_cannot_be_read_may_say_that_a_deleted_log_was_made_anew() {
             frames(&world.io()).await
         })
         .unwrap();
-    for (path, at, _) in &frames {
+    for Found { path, at, .. } in &frames {
         let world = world.crash(1);
         let found = world.run(async {
             world.flip_bit(path, at + 9).unwrap();
