@@ -7,7 +7,7 @@ use std::path::Path;
 use super::log::Log;
 use super::recovery::Known;
 use crate::error::OpenError;
-use crate::io::{Io, IoError};
+use crate::io::{BLOCK_BYTES, Io, IoError};
 use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::segment::segment::{Segment, to_u64};
 use crate::segment::{offset_index, time_index};
@@ -72,6 +72,32 @@ impl Known<'_> {
 }
 
 impl<I: Io> Log<I> {
+    /// Where a segment ends whose last block was written padded, to seal it, and that a crash kept from being cut to its
+    /// length; `next` is the segment behind it.
+    pub(super) async fn padded_from(
+        &self,
+        segment: &Segment<I>,
+        from: u64,
+        next: Option<Offset>,
+    ) -> Result<Option<u64>, IoError> {
+        let size = segment.size.get();
+        if from >= size || !size.is_multiple_of(to_u64(BLOCK_BYTES)) {
+            return Ok(None);
+        }
+        let mut whole = Some((from, segment.base_offset));
+        self.scan(segment, from, size, |header, at, bytes| {
+            let is_whole = header.magic() == batch::MAGIC && batch::compute_crc(bytes) == Some(header.crc());
+            whole = whole.filter(|_| is_whole).map(|_| (at + to_u64(bytes.len()), header.next_offset()));
+        })
+        .await?;
+        let Some((end, reached)) = whole else { return Ok(None) };
+        if end == size || size - end >= to_u64(BLOCK_BYTES) || next.is_some_and(|next| next != reached) {
+            return Ok(None);
+        }
+        let rest = segment.read_file(end, size).await?;
+        Ok(rest.iter().all(|byte| *byte == 0).then_some(end))
+    }
+
     /// Looks behind `end`, where no whole batch is: for one with offsets from `next` on. A torn tail has none.
     pub(super) async fn batch_behind(
         &self,

@@ -77,8 +77,8 @@ struct Found {
     base: Offset,
     /// The length of its file, if it has one.
     file_bytes: Option<u64>,
-    /// Whether it is the active one.
-    last: bool,
+    /// The segment behind it; the active one has none.
+    next: Option<Offset>,
 }
 
 /// What the check of the last segment found.
@@ -199,11 +199,11 @@ impl<I: Io> Log<I> {
         log.load_state(&known, &names).await?;
         let removed = |(base, _): &&(Offset, Bytes)| bases.first().is_some_and(|first| base < first);
         log.remember_removed(appended.iter().filter(removed).map(|(_, batch)| batch));
-        let last = bases.last().copied();
         for base in &bases {
+            let next = bases.range(Offset(base.0.saturating_add(1))..).next().copied();
             let file_bytes = files.get(base).copied();
             let run = runs.remove(base).unwrap_or_default();
-            let found = Found { base: *base, file_bytes, last: Some(*base) == last };
+            let found = Found { base: *base, file_bytes, next };
             log.open_segment(&known, found, run, counts).await?;
         }
         log.finish_open(&known)?;
@@ -274,14 +274,26 @@ impl<I: Io> Log<I> {
         runs: Vec<(u64, Bytes)>,
         counts: &mut Counts,
     ) -> Result<(), OpenError> {
-        let Found { base, file_bytes, last } = found;
+        let Found { base, file_bytes, next } = found;
+        let last = next.is_none();
         let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
         let segment = self.new_segment(base, interval);
         self.state.borrow_mut().segments.push_back(Rc::clone(&segment));
-        let size = file_bytes.unwrap_or(0);
+        let mut size = file_bytes.unwrap_or(0);
         if file_bytes.is_some() {
             segment.set_existing(size, false);
+        }
+        if runs.is_empty()
+            && let Some(point) = known.checkpoint.map(|checkpoint| checkpoint.recovery_point)
+            && point.segment_base == base
+            && let Some(end) = self.padded_from(&segment, point.position, next).await?
+        {
+            let file = segment.file().await?;
+            file.truncate(end).await?;
+            file.sync().await?;
+            segment.set_existing(end, false);
+            size = end;
         }
         let mut from = match known.checkpoint {
             Some(checkpoint) if checkpoint.recovery_point.segment_base == base => {
@@ -406,7 +418,7 @@ impl<I: Io> Log<I> {
         let config = &self.shared.config;
         let is_little =
             kept <= config.carry_bytes_max && self.shared.dirty.get() + kept <= config.journal_file_bytes / 2;
-        let placed = if found.last && is_little { from } else { block_floor(end) };
+        let placed = if found.next.is_none() && is_little { from } else { block_floor(end) };
         while segment.written.get() < placed {
             let at = segment.written.get();
             let bytes = (placed - at).min(CHUNK_BYTES);
