@@ -84,7 +84,7 @@ impl Shards {
         let reports = shards.all(|_, outcome| Step::Open(surveys.clone(), outcome))?;
         for (index, survey) in surveys.iter_mut().enumerate() {
             let mut of_directory = reports.iter().filter_map(|shard: &Vec<RecoveryReport>| shard.get(index));
-            survey.keeps_journals = of_directory.any(|report| report.offline > 0);
+            survey.keeps_journals = of_directory.any(RecoveryReport::keeps_journals);
         }
         shards.first(|outcome| Step::Settle(surveys, outcome))?;
         Ok((shards, reports.into_iter().flatten().collect()))

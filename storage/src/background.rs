@@ -11,9 +11,9 @@ use crate::error::StoreError;
 use crate::io::Io;
 use crate::journal::journal::{LapEnds, LogPoint};
 use crate::log::Log;
-use crate::manager::{LOGS_AT_A_TIME, LogManager};
+use crate::manager::{LOGS_AT_A_TIME, LogManager, reserve};
 use crate::shared::Shared;
-use crate::space::{RETRY_INTERVAL, Room, is_no_space};
+use crate::space::{RETRY_INTERVAL, Room};
 
 /// Logs written at a time while appends go on: two writes in flight reach the disk's full speed.
 const WRITERS: usize = 3;
@@ -31,6 +31,40 @@ pub(crate) fn start<I: Io>(manager: &Rc<LogManager<I>>) {
     shared.io.spawn(recycle(Rc::downgrade(manager), Rc::clone(shared)));
     shared.io.spawn(retain(Rc::downgrade(manager), Rc::clone(shared)));
     shared.io.spawn(announce_failure(Rc::downgrade(manager), Rc::clone(shared)));
+    if shared.config.slot.index == 0 {
+        shared.io.spawn(reserve::keep(Rc::clone(shared)));
+    }
+}
+
+/// Begins a journal that found no room when the store was opened, once there is some.
+pub(crate) async fn begin_late<I: Io>(manager: Weak<LogManager<I>>, shared: Rc<Shared<I>>) {
+    let begun = with_room(&shared, async || {
+        // Before anything is held that whoever deletes a log needs.
+        shared.journal.barrier().await?;
+        let manager = manager.upgrade().ok_or(StoreError::Closed)?;
+        write_checkpoint(&*manager, false).await
+    });
+    match begun.await {
+        Ok(()) => {
+            tracing::info!("the journal in {} begins", shared.config.log_dir.display());
+            shared.journal.begin_appends();
+        }
+        // Somebody was told already, or nobody wants to know.
+        Err(StoreError::Failed(_) | StoreError::Closed) => {}
+        Err(error) => shared.failure.set(&error),
+    }
+}
+
+/// Writes the journal's checkpoint; `None` if there is no room for it.
+async fn write_checkpoint<I: Io>(
+    manager: &LogManager<I>,
+    after_recycle: bool,
+) -> Result<Option<()>, StoreError> {
+    match manager.write_checkpoint(after_recycle).await {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.is_no_space() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes one due log after the other.
@@ -144,12 +178,7 @@ async fn settle<I: Io>(manager: &LogManager<I>, ends: LapEnds) -> Result<(), Sto
             return Err(manager.shared.failure.get().map_or(StoreError::Closed, StoreError::Failed));
         }
     }
-    with_room(&manager.shared, async || match manager.write_checkpoint(true).await {
-        Ok(()) => Ok(Some(())),
-        Err(StoreError::Io(error)) if is_no_space(&error) => Ok(None),
-        Err(error) => Err(error),
-    })
-    .await
+    with_room(&manager.shared, async || write_checkpoint(manager, true).await).await
 }
 
 /// Removes what retention allows and forgets producers that expired, every interval

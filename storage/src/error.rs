@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::io::IoError;
+use crate::space::is_no_space;
 use crate::types::{Offset, PartitionKey};
 
 /// Why a log is offline: the first failed write or sync of its store. Cheap to clone.
@@ -70,6 +71,13 @@ pub enum StoreError {
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether nothing else is wrong than that the device, or the quota, is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Io(error) if is_no_space(error))
+    }
 }
 
 /// Why a batch was not appended. Nothing of it was kept.

@@ -5,6 +5,7 @@ pub(crate) mod folders;
 pub mod offline;
 mod open_logs;
 pub mod opening;
+pub mod reserve;
 pub mod stopping;
 mod strays;
 
@@ -12,7 +13,7 @@ pub use opening::RecoveryReport;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures::lock::Mutex;
@@ -99,6 +100,7 @@ impl<I: Io> LogManager<I> {
             return Err(StoreError::Closed);
         }
         self.check_online(key)?;
+        shared.journal.check_begun()?;
         self.make_way_for((topic, key)).await?;
         if let Some(reason) = folders::obstacle(&shared.io, &shared.config, (topic, key)).await {
             return Err(self.take_offline(key, &reason, None));
@@ -203,11 +205,26 @@ impl<I: Io> LogManager<I> {
         for segment in segments {
             segment.close().await;
         }
-        shared.journal.write_through(life_descriptor(EntryKind::Delete, key, log.incarnation)).await?;
-        shared.io.remove_directory(&gone).await?;
-        shared.io.sync_directory(log_dir).await?;
+        let ending =
+            end_life(Rc::clone(shared), life_descriptor(EntryKind::Delete, key, log.incarnation), gone);
+        if !shared.journal.lacks_space() {
+            return ending.await;
+        }
+        // Others may have to go as well before there is room for the entry; the renamed folder is durable.
+        shared.io.spawn(async move {
+            if let Err(error) = ending.await {
+                tracing::warn!("the next start removes what is left of a log that was deleted: {error}");
+            }
+        });
         Ok(())
     }
+}
+
+/// Journals that a log is deleted, and removes what is left of its folder.
+async fn end_life<I: Io>(shared: Rc<Shared<I>>, entry: Descriptor, gone: PathBuf) -> Result<(), StoreError> {
+    shared.journal.write_through(entry).await?;
+    shared.io.remove_directory(&gone).await?;
+    Ok(shared.io.sync_directory(&shared.config.log_dir).await?)
 }
 
 fn life_descriptor(kind: EntryKind, key: PartitionKey, incarnation: u64) -> Descriptor {

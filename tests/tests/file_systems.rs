@@ -15,6 +15,7 @@ use ringmain_tests::client::Client;
 use ringmain_tests::wire::{Reader, Writer};
 
 const DELETE_TOPICS: i16 = 20;
+const DELETE_RECORDS: i16 = 21;
 const ALTER_CONFIGS: i16 = 33;
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const DEVICE_MIB: i64 = 192;
@@ -137,6 +138,81 @@ fn a_full_device_is_mended_by_deleting_a_topic() {
         client.wait_for_leaders(topic, 1);
         check(&mut client, topic, taken);
     }
+    assert!(broker.stop().success());
+}
+
+/// Moves the log start; the error code.
+fn delete_records(client: &mut Client, topic: &str, before: i64) -> i16 {
+    let body = Writer::default().i32(1).string(topic).i32(1).i32(0).i64(before).i32(30_000);
+    let answer = client.request(DELETE_RECORDS, 0, &body.0).unwrap();
+    let mut reader = Reader(&answer);
+    assert_eq!((reader.i32(), reader.i32()), (0, 1));
+    assert_eq!((reader.string(), reader.i32(), reader.i32()), (topic.to_owned(), 1, 0));
+    assert_eq!(reader.i64(), before);
+    reader.i16()
+}
+
+fn wait_until_taken(client: &mut Client, topic: &str) {
+    wait_for("room to produce", || {
+        let produced = client.produce(topic, 0, &batch::build(&[value()])).unwrap();
+        (produced.error_code == 0).then_some(())
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test fills the device from outside, and empties it")]
+fn a_start_on_a_full_device_serves_what_there_is_and_goes_on_when_there_is_room() {
+    const COUNT: i64 = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let data = mounted(directory.path(), "tmpfs", &format!("size={DEVICE_MIB}m"));
+    let ballast = |number: u32| directory.path().join(format!("ballast-{number}"));
+    let settings = [
+        "ringmain.shards=1",
+        "ringmain.tail.cache.bytes=16777216",
+        "ringmain.journal.file.bytes=8388608",
+        "log.segment.bytes=2000000",
+    ];
+    let broker = Broker::start(&data, &settings);
+    let mut client = Client::connect(&broker.address);
+    for topic in ["kept", "trimmed", "large"] {
+        client.create_topic_and_wait(topic, 1);
+        for _ in 0..COUNT {
+            assert_eq!(client.produce(topic, 0, &batch::build(&[value()])).unwrap().error_code, 0);
+        }
+    }
+    fill(&ballast(0));
+    let end = produce_until_refused(&mut client, "kept", COUNT);
+    broker.kill();
+    fill(&ballast(1));
+
+    // Killed, and not a byte is left: what only the journal has needs one all the same.
+    let broker = Broker::start(&data, &settings);
+    let mut client = Client::connect(&broker.address);
+    client.wait_for_leaders("kept", 1);
+    fill(&ballast(2));
+    let end = produce_until_refused(&mut client, "kept", end);
+    check(&mut client, "kept", end);
+    check(&mut client, "trimmed", COUNT);
+    assert_eq!(delete_records(&mut client, "trimmed", COUNT / 2), 0, "moving a log start needs no room");
+    assert_eq!(delete_topic(&mut client, "large"), 0, "deleting needs no room");
+    wait_until_taken(&mut client, "kept");
+    assert!(broker.stop().success());
+
+    // Stopped, and what it gave back is taken by others.
+    assert!(data.join("ringmain.reserve").exists());
+    fill(&ballast(3));
+    let broker = Broker::start(&data, &settings);
+    let mut client = Client::connect(&broker.address);
+    client.wait_for_leaders("kept", 1);
+    fill(&ballast(4));
+    let end = produce_until_refused(&mut client, "kept", end + 1);
+    check(&mut client, "kept", end);
+    assert_eq!(delete_records(&mut client, "trimmed", COUNT - 1), 0);
+    for number in 0..5 {
+        drop(std::fs::remove_file(ballast(number)));
+    }
+    wait_until_taken(&mut client, "kept");
+    check(&mut client, "kept", end + 1);
     assert!(broker.stop().success());
 }
 

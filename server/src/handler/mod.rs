@@ -306,6 +306,11 @@ impl<I: Io> Broker<I> {
                 self.set_offline(key, true);
                 return Ok(());
             }
+            Err(error) if error.is_no_space() => {
+                tracing::error!("{}-{index} is offline until a start finds room for it: {error}", topic.name);
+                self.set_offline(key, true);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         log.set_config(settings.log.clone());

@@ -146,7 +146,7 @@ pub fn write_quorum_state(folder: &Path, leader_id: i32, epoch: i32) -> Result<(
          \"data_version\":1}}",
         Uuid::ZERO
     );
-    at(&path, files::write_whole(&path, state.as_bytes(), 0o644))
+    at(&path, files::write_whole_if_room(&path, state.as_bytes(), 0o644))
 }
 
 /// Makes a directory; durable on return.

@@ -40,6 +40,18 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
+/// The same, for what only repeats what the metadata log says: on a full device the old bytes stay, and a later start
+/// writes it.
+pub fn write_whole_if_room(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match write_whole(path, bytes, mode) {
+        Err(error) if is_no_space(&error) => {
+            tracing::warn!("no space left for {}: it stays as it was", path.display());
+            Ok(())
+        }
+        written => written,
+    }
+}
+
 /// Whether an error says that the device, or the quota, is full.
 pub fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
@@ -128,17 +140,19 @@ impl AppendFile {
         if end + AHEAD_BYTES / 2 <= self.allocated {
             return Ok(());
         }
-        let ahead = end + AHEAD_BYTES;
-        let length = i64::try_from(ahead - self.bytes).unwrap_or(i64::MAX);
-        let from = i64::try_from(self.bytes).unwrap_or(i64::MAX);
-        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length)
-            .map_err(io::Error::from)
-        {
-            Ok(()) => self.allocated = ahead,
-            Err(error) if is_no_space(&error) && end > self.allocated => return Err(error),
+        match self.allocate_to(end + AHEAD_BYTES) {
+            // What the last start allocated may do.
+            Err(error) if is_no_space(&error) && end > self.allocated => self.allocate_to(end),
             // What is allocated will do, or this file system allocates when it writes.
-            Err(_) => {}
+            _ => Ok(()),
         }
+    }
+
+    fn allocate_to(&mut self, end: u64) -> io::Result<()> {
+        let length = i64::try_from(end - self.bytes).unwrap_or(i64::MAX);
+        let from = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length)?;
+        self.allocated = end.max(self.allocated);
         Ok(())
     }
 }

@@ -168,7 +168,7 @@ impl LocalLog {
             text.push('\n');
         }
         let path = self.directory.join("leader-epoch-checkpoint");
-        at(&path, files::write_whole(&path, text.as_bytes(), 0o644))
+        at(&path, files::write_whole_if_room(&path, text.as_bytes(), 0o644))
     }
 
     /// Starts a new segment at the log's end and deletes what the kept snapshots do not need.

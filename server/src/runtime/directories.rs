@@ -6,8 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::host;
 use super::lock::{self, DirectoryLock, LockError};
+use super::{host, room};
 
 /// The log directories of a start.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ fn open(directory: &Path, advice: &mut Vec<String>) -> Result<DirectoryLock, Pro
         LockError::Held { .. } => Problem::Wrong(error.to_string()),
         LockError::Unusable { .. } => Problem::Failed(error.to_string()),
     })?;
+    room::see_to_some(directory);
     host::check_direct_io(directory, advice).map_err(Problem::Failed)?;
     let path = directory.join(META_PROPERTIES);
     match read(&path) {

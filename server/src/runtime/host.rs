@@ -4,6 +4,8 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::room::is_no_space;
+
 /// Descriptors below which a line of advice is due: connections, segments and journals share them.
 const DESCRIPTORS_ADVISED: u64 = 4096;
 /// Descriptors below which nothing works: rings, journal, metadata log, sockets and a few segments.
@@ -135,6 +137,8 @@ pub fn check_direct_io(data: &Path, advice: &mut Vec<String>) -> Result<(), Stri
             "{data_dir} is on a file system without direct I/O: everything goes through the page cache, which is slower, \
              and what is acknowledged there is as safe as that file system's fsync; ext4 and XFS have direct I/O"
         )),
+        // Nothing can be said then; what else the start needs says whether it can go on.
+        Err(error) if is_no_space(&error) => {}
         tried => tried.map_err(|error| format!("{data_dir} cannot be written: {error}"))?,
     }
     if lies_in_memory(data) {

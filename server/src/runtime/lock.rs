@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use super::room::is_no_space;
+
 /// The held lock.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -60,16 +62,26 @@ pub fn lock(directory: &Path) -> Result<DirectoryLock, LockError> {
         .map_err(unusable)?;
     match lock_as(&file, libc::F_WRLCK) {
         Ok(()) => {
-            file.set_len(0).map_err(unusable)?;
-            file.rewind().map_err(unusable)?;
-            write!(file, "{}", std::process::id()).map_err(unusable)?;
-            Ok(DirectoryLock { _file: file })
+            match write_holder(&mut file) {
+                // Who holds it is only told to others.
+                Err(error) if !is_no_space(&error) => Err(unusable(error)),
+                _ => Ok(DirectoryLock { _file: file }),
+            }
         }
         Err(Errno::EAGAIN | Errno::EACCES) => {
             Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) })
         }
         Err(errno) => Err(unusable(errno.into())),
     }
+}
+
+/// Says who holds the lock, in the block that said it before.
+#[expect(clippy::disallowed_types, reason = "this module owns the lock file")]
+fn write_holder(file: &mut File) -> io::Result<()> {
+    let text = std::process::id().to_string();
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 /// Keeps brokers, and nobody else, out of a directory that is only read: writes nothing, and makes no lock file. `None`

@@ -5,6 +5,7 @@ pub mod host;
 pub mod lock;
 pub mod log_levels;
 pub mod logging;
+pub mod room;
 pub mod router;
 pub mod signals;
 pub mod traffic;

@@ -24,6 +24,7 @@ use super::replay::epoch_of;
 use crate::checkpoint;
 use crate::error::OpenError;
 use crate::io::{Io, IoError};
+use crate::space::is_no_space;
 use crate::types::{PartitionIndex, PartitionKey, ShardSlot, TopicId};
 
 /// The journals' folder in the log directory.
@@ -95,7 +96,11 @@ fn parse_place(name: &str) -> Option<(ShardSlot, Option<PartitionKey>)> {
 /// Looks what journals there are. Changes nothing but that the folder is made.
 pub async fn survey<I: Io>(io: &I, log_dir: &Path) -> Result<Survey, OpenError> {
     let root = root(log_dir);
-    io.create_directory(&root).await?;
+    match io.create_directory(&root).await {
+        // There is none, and nothing that it could have.
+        Err(error) if is_no_space(&error) => return Ok(Survey { epoch: 1, ..Survey::default() }),
+        made => made?,
+    }
     let settled = read_settled(io, root.join(SETTLED_FILE)).await?;
     let mut found = Survey { epoch: settled, settled, places: Vec::new(), keeps_journals: false };
     let names = io.list_directory(&root).await?;

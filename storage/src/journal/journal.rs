@@ -18,6 +18,7 @@ use super::frame::{self, Descriptor, EntryKind};
 use crate::config::StoreConfig;
 use crate::error::StorageFailed;
 use crate::io::{Io, IoError};
+use crate::manager::reserve;
 use crate::space::is_no_space;
 use crate::types::{Offset, PartitionKey};
 
@@ -152,6 +153,8 @@ pub struct Journal<I: Io> {
     pub(crate) device_is_short: Rc<Cell<bool>>,
     /// The device is full, and what is left of the ring is for entries that free room.
     pub(super) lacks_space: Cell<bool>,
+    /// Whether a durable checkpoint says what its entries build on: before that nothing is appended.
+    has_begun: Cell<bool>,
 }
 
 impl<I: Io> std::fmt::Debug for Journal<I> {
@@ -212,15 +215,38 @@ impl<I: Io> Journal<I> {
             making: Cell::new(false),
             device_is_short: Rc::default(),
             lacks_space: Cell::new(false),
+            has_begun: Cell::new(false),
         })
     }
 
-    /// Makes the directory and the first file; more follow in the background once [`start`](Self::start) ran.
+    /// Makes the first file; more follow in the background once [`start`](Self::start) ran. On a full device with what the
+    /// directory keeps for a start, and if that does not do the writer tries again until there is room.
     pub async fn make(&self) -> Result<(), IoError> {
-        self.io.create_directory(&self.directory).await?;
-        let file = self.make_file().await?;
-        self.ring.borrow_mut().current = Some(RingFile { file, first_sequence: 1, ends: LapEnds::new() });
+        let mut made = self.make_file().await;
+        if made.as_ref().is_err_and(is_no_space) {
+            reserve::give_up(&self.io, &self.config.log_dir).await?;
+            made = self.make_file().await;
+        }
+        match made {
+            Ok(file) => {
+                let current = RingFile { file, first_sequence: 1, ends: LapEnds::new() };
+                self.ring.borrow_mut().current = Some(current);
+            }
+            Err(error) if is_no_space(&error) => {
+                tracing::error!("the journal has to wait, and appends are refused: {error}");
+                self.space_lost();
+                self.ring.borrow_mut().position = self.config.journal_file_bytes;
+                // So that the writer begins though nobody may append.
+                self.vouched.set(false);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    /// Appends may begin: the checkpoint that they build on is durable.
+    pub(crate) fn begin_appends(&self) {
+        self.has_begun.set(true);
     }
 
     /// Starts writing, and making the other files of the ring.
@@ -258,7 +284,27 @@ impl<I: Io> Journal<I> {
 
     /// Whether it waits for room on the device: what is queued now waits, too.
     pub(crate) fn lacks_space(&self) -> bool {
-        self.lacks_space.get()
+        self.lacks_space.get() || !self.has_begun.get()
+    }
+
+    /// An error while it has no room to begin.
+    pub(crate) fn check_begun(&self) -> Result<(), IoError> {
+        if self.has_begun.get() {
+            return Ok(());
+        }
+        let source = std::io::ErrorKind::StorageFull.into();
+        Err(IoError { operation: "journal in", path: self.directory.clone(), source })
+    }
+
+    /// Completes when it finds no room on the device.
+    pub(crate) async fn until_space_lacks(&self) {
+        loop {
+            let moved = self.failure.listen();
+            if self.lacks_space.get() {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// Appends are refused from now on, and who waits for one hears that it may take long. False if it was so before.

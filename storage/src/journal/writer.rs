@@ -246,7 +246,10 @@ impl<I: Io> Journal<I> {
             ring.next_number
         };
         let path = self.directory.join(file_name(self.epoch, number));
-        let made = self.fill_file(&path).await;
+        let made = match self.io.create_directory(&self.directory).await {
+            Ok(()) => self.fill_file(&path).await,
+            Err(error) => Err(error),
+        };
         if made.is_err() {
             self.ring.borrow_mut().files -= 1;
             // What there is of it would only take room; a start removes it, too.

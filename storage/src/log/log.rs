@@ -32,6 +32,9 @@ use crate::segment::segment::{Segment, to_u64};
 use crate::shared::Shared;
 use crate::types::{LeaderEpoch, Offset, PartitionKey, Position, TimestampMs};
 
+/// Bytes of one entry that repeats what stands in memory alone: more of it comes only where a full device had no blocks.
+const CARRY_BYTES: usize = 1 << 20;
+
 /// What an append did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Appended {
@@ -248,9 +251,13 @@ impl<I: Io> Log<I> {
         if segment.head_journalled.replace(true) {
             return;
         }
-        if let Some((position, bytes)) = segment.head.borrow().clone() {
-            let descriptor = self.carry_descriptor(segment.base_offset, position, &bytes);
-            self.shared.journal.push(descriptor, bytes, Done::Nobody);
+        let Some((mut position, mut bytes)) = segment.head.borrow().clone() else { return };
+        let size_max = CARRY_BYTES.min(self.shared.journal.entry_bytes_max());
+        while !bytes.is_empty() {
+            let part = bytes.split_to(size_max.min(bytes.len()));
+            let descriptor = self.carry_descriptor(segment.base_offset, position, &part);
+            position += to_u64(part.len());
+            self.shared.journal.push(descriptor, part, Done::Nobody);
         }
     }
 
@@ -271,9 +278,9 @@ impl<I: Io> Log<I> {
 
     /// After a crash: what stands in memory alone is journalled again in the new epoch.
     pub(crate) fn carry_recovered(&self) {
-        let last = self.state.borrow().segments.back().map(Rc::clone);
-        if let Some(segment) = last.filter(|segment| segment.head_journalled.replace(false)) {
-            self.carry_head(&segment);
+        let segments: Vec<_> = self.state.borrow().segments.iter().map(Rc::clone).collect();
+        for segment in segments.iter().filter(|segment| segment.head_journalled.replace(false)) {
+            self.carry_head(segment);
         }
     }
 

@@ -28,6 +28,7 @@ use crate::record::batch::{self, BatchHeader};
 use crate::segment::offset_index::{self, OffsetIndex};
 use crate::segment::segment::{BLOCK, Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
 use crate::shared::Shared;
+use crate::space::{Room, is_no_space};
 use crate::types::{Offset, PartitionKey, Position};
 
 /// Small files of a log are refused above this.
@@ -335,8 +336,8 @@ impl<I: Io> Log<I> {
         if let Some(next) = checked.next_offset {
             self.scanned_end.set(next.max(self.scanned_end.get()));
         }
-        if !last {
-            return Ok(self.seal_recovered(&segment).await?);
+        if !last && self.seal_recovered(&segment).await? == Room::Ample {
+            return Ok(());
         }
         if !journalled {
             let end = checked.end;
@@ -424,25 +425,52 @@ impl<I: Io> Log<I> {
             let bytes = (placed - at).min(CHUNK_BYTES);
             let mut buffer = AlignedBuffer::zeroed(to_usize(bytes));
             buffer.copy_from_slice(&content[to_usize(at - from)..to_usize(at + bytes - from)]);
-            segment.write(buffer, bytes).await?;
+            if self.write_if_room(segment, buffer, bytes).await? == Room::Short {
+                break;
+            }
         }
         segment.sync().await?;
+        let placed = segment.written.get();
         let head = Bytes::copy_from_slice(&content[to_usize(placed - from)..]);
         *segment.head.borrow_mut() = (!head.is_empty()).then_some((placed, head));
         Ok(end)
     }
 
-    /// A segment that was rolled before the crash, but not sealed yet or not known to be.
-    async fn seal_recovered(&self, segment: &Segment<I>) -> Result<(), IoError> {
+    /// Writes to a segment. On a full device nothing is written: what is pending stays in memory, is journalled again, and
+    /// nothing is appended before it has its blocks.
+    async fn write_if_room(
+        &self,
+        segment: &Segment<I>,
+        buffer: AlignedBuffer,
+        bytes: u64,
+    ) -> Result<Room, IoError> {
+        match segment.write(buffer, bytes).await {
+            Ok(_) => Ok(Room::Ample),
+            Err(error) if is_no_space(&error) => {
+                self.short_of_space.set(true);
+                if !self.wanting.replace(true) {
+                    self.shared.space.want(self.myself.clone());
+                }
+                Ok(Room::Short)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A segment that was rolled before the crash, but not sealed yet or not known to be. On a full device it is sealed
+    /// when there is room.
+    async fn seal_recovered(&self, segment: &Segment<I>) -> Result<Room, IoError> {
         let head = segment.head.borrow().clone();
         if let Some((_, bytes)) = head {
             let mut buffer = AlignedBuffer::zeroed(bytes.len().next_multiple_of(crate::io::BLOCK_BYTES));
             buffer[..bytes.len()].copy_from_slice(&bytes);
-            segment.write(buffer, to_u64(bytes.len())).await?;
+            if self.write_if_room(segment, buffer, to_u64(bytes.len())).await? == Room::Short {
+                return Ok(Room::Short);
+            }
         }
         segment.finish().await?;
         segment.sealed.set(true);
-        Ok(())
+        Ok(Room::Ample)
     }
 
     /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
@@ -516,7 +544,7 @@ impl<I: Io> Log<I> {
             epochs.truncate_from_end(Offset(end.0.saturating_add(1)));
             epochs.truncate_from_start(known.log_start_offset);
         }
-        self.shared.dirty_added(last.as_ref().map_or(0, |last| last.size.get() - last.written.get()));
+        self.shared.dirty_added(self.unwritten());
         let start = known.log_start_offset;
         let high_watermark = high_watermark.min(end).max(start);
         let offsets = LogOffsets {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use event_listener::Event;
-use futures::future::join;
+use futures::future::{Either, join, select};
 use futures::lock::Mutex;
 
 use super::open_logs::Opening;
@@ -30,7 +30,7 @@ use crate::log::checkpoint_file::read_partition_offsets;
 use crate::partition_folder as folder;
 use crate::segment::open_files::OpenFiles;
 use crate::shared::Shared;
-use crate::space::Space;
+use crate::space::{Space, is_no_space};
 use crate::types::{Offset, PartitionKey, ShardSlot};
 
 /// Text checkpoints are refused above this: a million partitions with long names.
@@ -49,9 +49,18 @@ pub struct RecoveryReport {
     pub replayed_bytes: u64,
     /// Bytes of torn tails cut from segments.
     pub cut_bytes: u64,
-    /// Logs that cannot be used. Old journals may be all that has their records: with one of them on any shard they are
-    /// not [settled](Survey::keeps_journals).
+    /// Logs that cannot be used.
     pub offline: usize,
+    /// Whether the device has no room for the journal yet: what there is is served, and appends are refused.
+    pub waits_for_room: bool,
+}
+
+impl RecoveryReport {
+    /// Whether old journals may be all that has some records: with one such shard they are not
+    /// [settled](Survey::keeps_journals).
+    pub fn keeps_journals(&self) -> bool {
+        self.offline > 0 || self.waits_for_room
+    }
 }
 
 /// Journal entries by log, and what they say of its life.
@@ -87,7 +96,7 @@ impl<I: Io> LogManager<I> {
     pub async fn open(io: I, config: StoreConfig) -> Result<(Rc<Self>, RecoveryReport), OpenError> {
         let mut survey = survey(&io, &config.log_dir).await?;
         let opened = Self::open_shard(io.clone(), config.clone(), &survey).await?;
-        survey.keeps_journals = opened.1.offline > 0;
+        survey.keeps_journals = opened.1.keeps_journals();
         finish_open(&io, &config.log_dir, &survey).await?;
         Ok(opened)
     }
@@ -121,7 +130,7 @@ impl<I: Io> LogManager<I> {
         let (opened, made) = join(opening, making).await;
         let (frames, counts) = opened?;
         made?;
-        manager.start_epoch().await?;
+        let waits_for_room = !manager.start_epoch().await?;
         manager.set_strays_aside().await;
         let report = RecoveryReport {
             clean: nothing_to_replay
@@ -131,6 +140,7 @@ impl<I: Io> LogManager<I> {
             replayed_bytes: counts.replayed_bytes,
             cut_bytes: counts.cut_bytes,
             offline: manager.offline.borrow().len(),
+            waits_for_room,
         };
         background::start(&manager);
         Ok((manager, report))
@@ -168,19 +178,34 @@ impl<I: Io> LogManager<I> {
         })
     }
 
-    /// Journals again what stood only in old journals, and makes that durable.
-    async fn start_epoch(&self) -> Result<(), OpenError> {
-        self.shared.journal.start();
+    /// Journals again what stood only in old journals, and makes that durable. False if that has to wait for room on the
+    /// device: it goes on beside all else, and nothing is appended before.
+    async fn start_epoch(self: &Rc<Self>) -> Result<bool, OpenError> {
+        let journal = &self.shared.journal;
+        journal.start();
         for log in self.logs.borrow().values() {
             log.carry_recovered();
         }
-        self.write_checkpoint(false).await.map_err(|error| match error {
-            StoreError::Io(error) => OpenError::Io(error),
-            StoreError::Failed(error) => OpenError::Failed(error),
-            StoreError::Offline { .. } | StoreError::UnknownLog(_) | StoreError::Closed => {
-                OpenError::Failed(closed())
+        let written = std::pin::pin!(self.write_checkpoint(false));
+        let error = match select(written, std::pin::pin!(journal.until_space_lacks())).await {
+            Either::Left((Ok(()), _)) => {
+                journal.begin_appends();
+                return Ok(true);
             }
-        })
+            Either::Left((Err(error), _)) => Some(error).filter(|error| !error.is_no_space()),
+            Either::Right(_) => None,
+        };
+        match error {
+            None => {
+                self.shared.io.spawn(background::begin_late(Rc::downgrade(self), Rc::clone(&self.shared)));
+                Ok(false)
+            }
+            Some(StoreError::Io(error)) => Err(OpenError::Io(error)),
+            Some(StoreError::Failed(error)) => Err(OpenError::Failed(error)),
+            Some(StoreError::Offline { .. } | StoreError::UnknownLog(_) | StoreError::Closed) => {
+                Err(OpenError::Failed(closed()))
+            }
+        }
     }
 
     /// One of Kafka's offset checkpoints, by the names of folders; without entries if it is missing or damaged.
@@ -206,11 +231,18 @@ impl<I: Io> LogManager<I> {
 /// Ends the opening once every shard of the directory has opened its logs: the mark of a clean stop goes, and, unless they
 /// are kept for logs that cannot be used, old journals and folders of deleted logs.
 pub async fn finish_open<I: Io>(io: &I, log_dir: &Path, survey: &Survey) -> Result<(), IoError> {
-    if !survey.keeps_journals {
-        directories::settle(io, log_dir, survey).await?;
+    let mut keeps_journals = survey.keeps_journals;
+    if !keeps_journals {
+        match directories::settle(io, log_dir, survey).await {
+            Err(error) if is_no_space(&error) => {
+                tracing::warn!("journals of earlier starts stay until the next one: {error}");
+                keeps_journals = true;
+            }
+            settled => settled?,
+        }
     }
     for name in io.list_directory(log_dir).await? {
-        let is_deleted = name.ends_with(folder::DELETED_SUFFIX) && !survey.keeps_journals;
+        let is_deleted = name.ends_with(folder::DELETED_SUFFIX) && !keeps_journals;
         if is_deleted && folder::parse_name(&name).is_some() {
             io.remove_directory(&log_dir.join(name)).await?;
         } else if name == CLEAN_SHUTDOWN_FILE {

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, LOGS_AT_A_TIME, LogManager, RECOVERY_POINT_FILE,
+    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, LOGS_AT_A_TIME, LogManager,
+    RECOVERY_POINT_FILE, reserve,
 };
 use crate::error::StoreError;
 use crate::io::{Io, IoError};
@@ -27,6 +28,8 @@ pub struct StoppedLogs {
     epoch: u64,
     /// Logs that cannot be used.
     offline: usize,
+    /// What the directory keeps for a start on a full device.
+    reserve_bytes: u64,
     logs: Vec<(String, PartitionIndex, LogOffsets)>,
 }
 
@@ -64,7 +67,12 @@ impl<I: Io> LogManager<I> {
         let ended = |log: &Rc<Log<I>>| (log.topic().to_owned(), log.key().partition, log.offsets());
         let failed = logs.iter().filter(|log| log.has_failed()).count();
         let offline = self.offline.borrow().len() + failed;
-        Ok(StoppedLogs { epoch: shared.journal.epoch(), offline, logs: logs.iter().map(ended).collect() })
+        Ok(StoppedLogs {
+            epoch: shared.journal.epoch(),
+            offline,
+            reserve_bytes: reserve::bytes_of(&shared.config),
+            logs: logs.iter().map(ended).collect(),
+        })
     }
 
     /// A log whose files fail, now or before, is left as it is: the journal has the rest.
@@ -136,5 +144,12 @@ pub async fn finish_stop<I: Io>(io: &I, log_dir: &Path, stopped: &[StoppedLogs])
     let epoch = stopped.iter().map(|stopped| stopped.epoch).max().unwrap_or(0);
     directories::remove_all(io, log_dir, epoch).await?;
     io.sync_directory(log_dir).await?;
-    io.replace_file(&log_dir.join(CLEAN_SHUTDOWN_FILE), b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()).await
+    io.replace_file(&log_dir.join(CLEAN_SHUTDOWN_FILE), b"{\"version\":0,\"brokerEpoch\":-1}".to_vec())
+        .await?;
+    // Out of what the journals took, before others take it.
+    let bytes = stopped.iter().map(|stopped| stopped.reserve_bytes).max().unwrap_or(0);
+    if let Err(error) = reserve::make(io, log_dir, bytes).await {
+        tracing::debug!("nothing is kept for a start on a full device: {error}");
+    }
+    Ok(())
 }

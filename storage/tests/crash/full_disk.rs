@@ -11,11 +11,12 @@ use futures::future::{Either, join_all, select};
 use ringmain_storage::config::LogConfig;
 use ringmain_storage::error::AppendError;
 use ringmain_storage::io::Io;
-use ringmain_storage::io::sim::{Random, SimWorld, Stopped};
+use ringmain_storage::io::sim::{Random, SimIo, SimWorld, Stopped};
+use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
-use ringmain_storage::types::{LeaderEpoch, Offset, TimestampMs};
+use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey, TimestampMs};
 
 use crate::model::Expected;
 use crate::recover;
@@ -131,6 +132,87 @@ fn a_power_cut_on_a_full_device_takes_back_no_acknowledgement() {
         let (expected, ended) = run(&world, life);
         assert_eq!(ended, Err(Stopped::PowerCut), "{life:?} is the same run up to step {step}");
         recover(&world.crash(step), &expected, &format!("{life:?} cut at {step}")).unwrap();
+    }
+}
+
+/// Begins without any room: all is served, nothing is taken, what goes frees room; once there is some all goes on.
+async fn begin_without_room(world: &SimWorld, expected: Shared, life: Life) -> Result<(), String> {
+    let io = world.io();
+    world.set_full(true);
+    let (manager, _) = open(io.clone(), &expected).await?;
+    let is_there = |key: &PartitionKey| manager.log(*key).is_some();
+    let keys: Vec<_> = [key(1, 0), key(1, 1)].into_iter().filter(is_there).collect();
+    let producer =
+        Producer { io: io.clone(), manager: Rc::clone(&manager), expected: Rc::clone(&expected), life };
+    let mut random = Random::new(life.seed);
+    let refused = |log: &Log<SimIo>, random: &mut Random| match producer.append(log, log.key(), random) {
+        Err(what) if what.contains("no space left") => Ok(()),
+        other => Err(format!("a full device takes appends: {other:?}")),
+    };
+    for key in &keys {
+        refused(&*manager.log(*key).ok_or("gone")?, &mut random)?;
+    }
+    let doomed = key(2, 0);
+    if is_there(&doomed) {
+        let deleted = std::pin::pin!(delete(&manager, &expected, doomed));
+        match select(deleted, std::pin::pin!(io.sleep(MINUTE))).await {
+            Either::Left((deleted, _)) => deleted?,
+            Either::Right(_) => return Err("a deletion waits for room".to_owned()),
+        }
+    }
+    io.sleep(Duration::from_secs(5)).await;
+    let model = expected.borrow().clone();
+    model.check_running(&manager).await.map_err(|what| format!("while full: {what}"))?;
+    for key in &keys {
+        refused(&*manager.log(*key).ok_or("gone")?, &mut random)?;
+    }
+    world.set_full(false);
+    io.sleep(Duration::from_secs(5)).await;
+    for key in keys {
+        let log = manager.log(key).ok_or("gone")?;
+        producer.append(&log, key, &mut random)?;
+        producer.acknowledge(&log, key).await?;
+    }
+    let model = expected.borrow().clone();
+    model.check_running(&manager).await?;
+    if life.close {
+        expected.borrow_mut().stopping();
+        manager.close().await.map_err(|error| format!("close: {error}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_start_on_a_full_device_serves_what_there_is_and_goes_on_when_there_is_room() {
+    let _told = crate::cuts::Told;
+    for seed in 1..40 {
+        let life = Life { seed, number: 0, batches: 6, close: seed % 3 == 0 };
+        let mut random = Random::new(seed);
+        let world = SimWorld::new(seed);
+        if !life.close {
+            // Mostly while the device is full.
+            world.cut_at_step(random.below(1200));
+        }
+        let (expected, _) = run(&world, life);
+        let context = format!("{life:?}, begun anew without room");
+        let begin = || if seed % 3 == 1 { world.kill(seed) } else { world.crash(seed) };
+        let next = Life { number: 1, close: seed % 2 == 0, ..life };
+        let live = |world: &SimWorld| {
+            let shared: Shared = Rc::new(RefCell::new(expected.clone()));
+            let ended = world.run(begin_without_room(world, Rc::clone(&shared), next));
+            (shared.take(), ended)
+        };
+        let whole = begin();
+        let (after, ended) = live(&whole);
+        assert_eq!(ended, Ok(Ok(())), "{context}");
+        recover(&whole.crash(seed), &after, &context).unwrap();
+        for _ in 0..4 {
+            let (step, world) = (random.below(whole.steps()), begin());
+            world.cut_at_step(step);
+            let (after, ended) = live(&world);
+            assert_eq!(ended, Err(Stopped::PowerCut), "{context}");
+            recover(&world.crash(step), &after, &format!("{context} cut at {step}")).unwrap();
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Directory {
             LogManager::open_shard(io.clone(), config, &survey)
         });
         let opened = try_join_all(opening).await.map_err(|error| format!("open: {error}"))?;
-        survey.keeps_journals = opened.iter().any(|(_, report)| report.offline > 0);
+        survey.keeps_journals = opened.iter().any(|(_, report)| report.keeps_journals());
         finish_open(io, &config.log_dir, &survey).await.map_err(|error| format!("settle: {error}"))?;
         let (managers, reports) = opened.into_iter().unzip();
         Ok((Self { path: config.log_dir, managers }, reports))

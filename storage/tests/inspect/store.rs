@@ -11,6 +11,7 @@ use ringmain_storage::io::executor;
 use ringmain_storage::io::real::RealIo;
 use ringmain_storage::log::Log;
 use ringmain_storage::manager::LogManager;
+use ringmain_storage::manager::reserve::RESERVE_FILE;
 use ringmain_storage::record::batch::{batches, stamp};
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
@@ -113,14 +114,15 @@ pub(crate) fn reopen(dir: &Path) {
     });
 }
 
-/// Every file of a directory and its folders, with what it holds.
+/// Every file of a directory and its folders, with what it holds; not the reserve, which holds nothing.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let is_reserve = |path: &Path| path.to_string_lossy().contains(RESERVE_FILE);
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(contents(&path));
-        } else {
+        } else if !is_reserve(&path) {
             found.insert(path.clone(), fs::read(&path).unwrap());
         }
     }
