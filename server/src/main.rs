@@ -39,6 +39,8 @@ enum Command {
     Consume(cli::consume::ConsumeArgs),
     /// Makes, lists, describes, alters and deletes topics.
     Topic(cli::topic::TopicArgs),
+    /// Lists, describes and deletes consumer groups, and moves their offsets.
+    Group(cli::group::GroupArgs),
     /// Shows and checks what stands in a stopped broker's log directory; changes nothing.
     Log(cli::log::LogArgs),
     /// Prints a script that completes commands and flags, for bash, zsh, fish and others.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Produce(produce)) => cli::produce::run(&produce),
         Some(Command::Consume(consume)) => cli::consume::run(&consume),
         Some(Command::Topic(topic)) => cli::topic::run(&topic),
+        Some(Command::Group(group)) => cli::group::run(&group),
         Some(Command::Log(log)) => cli::log::run(&log),
         Some(Command::Completions(completions)) => cli::completions::run(&completions, Arguments::command()),
         None if arguments.help_config => start::print_config_help(),

@@ -97,6 +97,16 @@ impl Client {
         self.call_version(request, version)
     }
 
+    /// As [`call`](Self::call), but in no version above `version_max`.
+    pub(crate) fn call_up_to<R: Request>(
+        &mut self,
+        request: &R,
+        version_max: i16,
+    ) -> Result<R::Response, CliError> {
+        let version = self.version::<R>()?.min(version_max);
+        self.call_version(request, version)
+    }
+
     fn call_version<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, CliError> {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let header = RequestHeader {
@@ -163,15 +173,7 @@ impl Client {
         let addresses: HashMap<i32, String> = answer
             .brokers
             .iter()
-            .map(|broker| {
-                let host: &str = &broker.host;
-                let address = if host.contains(':') {
-                    format!("[{host}]:{}", broker.port)
-                } else {
-                    format!("{host}:{}", broker.port)
-                };
-                (broker.node_id, address)
-            })
+            .map(|broker| (broker.node_id, address(&broker.host, broker.port)))
             .collect();
         let mut partitions = topic.partitions;
         partitions.sort_by_key(|partition| partition.partition_index);
@@ -189,6 +191,11 @@ impl Client {
         }
         Ok(TopicView { id: topic.topic_id, leaders })
     }
+}
+
+/// A broker's address as it is connected to.
+pub(crate) fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// An error for every code but none.

@@ -1,8 +1,15 @@
-//! `ringmain consume TOPIC`: records to standard output, one a line, until interrupted or told to stop.
+//! `ringmain consume TOPIC`: records to standard output, one a line, until interrupted or told to stop; as a member of a
+//! group with `--group`.
+
+mod membership;
+mod print;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ringmain_protocol::error_code::ErrorCode;
@@ -13,20 +20,22 @@ use ringmain_protocol::messages::list_offsets_request::{
 };
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::record::batch::batches;
-use ringmain_storage::record::record::{BatchRecords, Record};
+use ringmain_storage::record::record::BatchRecords;
 
+use self::membership::Membership;
 use super::client::{Client, TopicView, check};
 use super::clock::{instant, pause};
 use super::error::CliError;
+use super::offsets::{EARLIEST, LATEST};
 use super::sender::retrying;
+use crate::runtime::signals::StopSignals;
 
-/// ListOffsets' special timestamps.
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 /// Most bytes one batch may take decompressed here.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 /// How long broken connections are tried again.
-const OUTAGE: std::time::Duration = std::time::Duration::from_secs(30);
+const OUTAGE: Duration = Duration::from_secs(30);
+/// Before a broken connection is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Arguments of `ringmain consume`.
 #[derive(Args, Debug, Clone)]
@@ -37,6 +46,11 @@ pub struct ConsumeArgs {
     /// A broker, as HOST:PORT; of several with commas between them the first that answers.
     #[arg(short, long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     pub bootstrap: String,
+    /// As a member of this group: its members share the partitions, and go on where it stopped. Offsets are committed once
+    /// a second and at the end, behind what was printed. Where nothing is committed it starts at the end, or with
+    /// --from-beginning at the oldest record.
+    #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["partition", "offset"])]
+    pub group: Option<String>,
     /// Only this partition; may be given again. Without it all of them.
     #[arg(short, long, value_name = "N")]
     pub partition: Vec<i32>,
@@ -95,62 +109,132 @@ struct Consumer<'a> {
     view: TopicView,
     connections: BTreeMap<String, Client>,
     places: BTreeMap<usize, Place>,
+    membership: Option<Membership>,
     printed: u64,
+    failing_since: Option<Instant>,
 }
 
 fn consume(args: &ConsumeArgs) -> Result<(), CliError> {
     if args.max_records == Some(0) {
         return Ok(());
     }
+    let stop = args.group.is_some().then(stopped_by_signal).transpose()?.unwrap_or_default();
     let view = retrying(|| Client::connect(&args.bootstrap)?.topic(&args.topic, false))?;
-    let count = view.leaders.len();
-    let mut consumer =
-        Consumer { args, view, connections: BTreeMap::new(), places: BTreeMap::new(), printed: 0 };
-    let wanted: Vec<usize> = if args.partition.is_empty() {
-        (0..count).collect()
-    } else {
-        let index = |partition: &i32| {
-            usize::try_from(*partition).ok().filter(|index| *index < count).ok_or_else(|| {
-                CliError::Usage(format!("{} has partitions 0 to {}, not {partition}", args.topic, count - 1))
-            })
-        };
-        args.partition.iter().map(index).collect::<Result<_, _>>()?
+    let membership = args.group.as_deref().map(|group| Membership::new(&args.bootstrap, group, &args.topic));
+    let mut consumer = Consumer {
+        args,
+        view,
+        connections: BTreeMap::new(),
+        places: BTreeMap::new(),
+        membership,
+        printed: 0,
+        failing_since: None,
     };
-    for index in wanted {
-        let place = consumer.start_place(index)?;
-        consumer.places.insert(index, place);
+    if consumer.membership.is_none() {
+        consumer.place_all()?;
     }
     let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
-    let mut failing_since = None;
     loop {
-        if args.exit_at_end {
-            consumer.places.retain(|_, place| place.next < place.end);
-        }
-        if consumer.places.is_empty() {
-            return out.flush().map_err(CliError::Terminal);
-        }
-        match consumer.round(&mut out) {
-            Ok(true) => return out.flush().map_err(CliError::Terminal),
-            Ok(false) => failing_since = None,
-            Err(error) if error.retriable() => {
-                if instant() - *failing_since.get_or_insert_with(instant) > OUTAGE {
-                    return Err(error);
-                }
-                pause(std::time::Duration::from_millis(200));
-                consumer.connections.clear();
-                if let Ok(view) =
-                    Client::connect(&args.bootstrap).and_then(|mut c| c.topic(&args.topic, false))
-                {
-                    consumer.view = view;
-                }
-            }
-            Err(error) => return Err(error),
-        }
+        let ended = consumer.step(&mut out).or_else(|error| consumer.recover(error))?;
         out.flush().map_err(CliError::Terminal)?;
+        if ended || stop.load(Ordering::Relaxed) {
+            return consumer.leave();
+        }
     }
 }
 
+/// Set by SIGINT or SIGTERM, so that the group is left in order; a second one ends the command at once.
+fn stopped_by_signal() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let signals = StopSignals::block().map_err(|errno| CliError::Terminal(errno.into()))?;
+    let told = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            told.store(true, Ordering::Relaxed);
+        }
+        let _ = signals.wait();
+        std::process::exit(1);
+    });
+    Ok(stop)
+}
+
 impl Consumer<'_> {
+    /// Takes all partitions, or those that were named.
+    fn place_all(&mut self) -> Result<(), CliError> {
+        let (args, count) = (self.args, self.view.leaders.len());
+        let wanted: Vec<usize> = if args.partition.is_empty() {
+            (0..count).collect()
+        } else {
+            let index = |partition: &i32| {
+                usize::try_from(*partition).ok().filter(|index| *index < count).ok_or_else(|| {
+                    CliError::Usage(format!("{} has partitions 0 to {}, not {partition}", args.topic, count - 1))
+                })
+            };
+            args.partition.iter().map(index).collect::<Result<_, _>>()?
+        };
+        for index in wanted {
+            let place = self.start_place(index, None)?;
+            self.places.insert(index, place);
+        }
+        Ok(())
+    }
+
+    /// Joins if that has to be, fetches and prints once. True when the command has printed all it was asked for.
+    fn step(&mut self, out: &mut impl Write) -> Result<bool, CliError> {
+        if let Some(membership) = self.membership.as_mut().filter(|membership| membership.must_join()) {
+            self.places.clear();
+            for (index, committed) in membership.join()? {
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let place = self.start_place(index, committed)?;
+                self.places.insert(index, place);
+            }
+        }
+        let is_done = |place: &Place| place.next >= place.end;
+        if self.args.exit_at_end && self.places.values().all(is_done) {
+            return Ok(true);
+        }
+        let ended = self.round(out)?;
+        self.failing_since = None;
+        if ended {
+            return Ok(true);
+        }
+        // Only what has left this process is committed.
+        out.flush().map_err(CliError::Terminal)?;
+        let positions = self.positions();
+        if let Some(membership) = &mut self.membership {
+            membership.keep_up(&positions)?;
+        }
+        Ok(false)
+    }
+
+    /// Waits for what may pass, for a while; any other error ends the command.
+    fn recover(&mut self, error: CliError) -> Result<bool, CliError> {
+        if !error.retriable() || instant() - *self.failing_since.get_or_insert_with(instant) > OUTAGE {
+            return Err(error);
+        }
+        pause(RETRY_PAUSE);
+        self.connections.clear();
+        if let Ok(view) =
+            Client::connect(&self.args.bootstrap).and_then(|mut client| client.topic(&self.args.topic, false))
+        {
+            self.view = view;
+        }
+        Ok(false)
+    }
+
+    /// Commits what was printed and leaves the group, if there is one.
+    fn leave(&mut self) -> Result<(), CliError> {
+        let positions = self.positions();
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        membership.commit(&positions)?;
+        membership.leave()
+    }
+
+    fn positions(&self) -> BTreeMap<i32, i64> {
+        let places = self.places.iter();
+        places.filter_map(|(index, place)| Some((i32::try_from(*index).ok()?, place.next))).collect()
+    }
+
     fn connection(&mut self, leader: &str) -> Result<&mut Client, CliError> {
         let client = match self.connections.remove(leader) {
             Some(client) => client,
@@ -159,10 +243,14 @@ impl Consumer<'_> {
         Ok(self.connections.entry(leader.to_owned()).or_insert(client))
     }
 
-    fn start_place(&mut self, index: usize) -> Result<Place, CliError> {
+    fn start_place(&mut self, index: usize, committed: Option<i64>) -> Result<Place, CliError> {
         let earliest = self.list_offset(index, EARLIEST)?;
         let end = self.list_offset(index, LATEST)?;
-        let next = match self.args.offset {
+        let next = match committed.or(self.args.offset) {
+            // What was committed is gone: as where nothing was.
+            Some(offset) if committed.is_some() && !(earliest..=end).contains(&offset) => {
+                if self.args.from_beginning { earliest } else { end }
+            }
             Some(offset) if offset >= 0 => offset,
             Some(back) => end.saturating_add(back).max(earliest),
             None if self.args.from_beginning => earliest,
@@ -204,7 +292,8 @@ impl Consumer<'_> {
     /// One fetch from every leader. True when the command has printed all it was asked for.
     fn round(&mut self, out: &mut impl Write) -> Result<bool, CliError> {
         let mut by_leader: BTreeMap<String, Vec<FetchPartition>> = BTreeMap::new();
-        for (index, place) in &self.places {
+        let finished = |place: &Place| self.args.exit_at_end && place.next >= place.end;
+        for (index, place) in self.places.iter().filter(|(_, place)| !finished(place)) {
             let leader = self.view.leaders.get(*index).cloned().unwrap_or_default();
             by_leader.entry(leader).or_default().push(FetchPartition {
                 partition: i32::try_from(*index).unwrap_or(i32::MAX),
@@ -212,6 +301,10 @@ impl Consumer<'_> {
                 partition_max_bytes: 4 << 20,
                 ..Default::default()
             });
+        }
+        if by_leader.is_empty() {
+            // Others of the group have all partitions.
+            pause(Duration::from_millis(500));
         }
         // With several leaders none may hold up the others for long.
         let max_wait_ms = if by_leader.len() == 1 { 500 } else { 50 };
@@ -248,65 +341,37 @@ impl Consumer<'_> {
         }
         check(data.error_code, || format!("fetch {name}"))?;
         let index = usize::try_from(data.partition_index).unwrap_or(usize::MAX);
-        let (Records::Bytes(bytes), Some(place)) = (&data.records, self.places.get(&index).copied()) else {
+        let (Records::Bytes(bytes), Some(place)) = (&data.records, self.places.get_mut(&index)) else {
             return Ok(false);
         };
-        let mut next = place.next;
+        let args = self.args;
         for (header, batch) in batches(bytes) {
+            let batch_end = header.next_offset().0;
             if header.attributes().is_control() {
-                next = next.max(header.next_offset().0);
+                place.next = place.next.max(batch_end);
                 continue;
             }
-            let damaged = |error| CliError::Usage(format!("{name} at offset {next}: {error}"));
+            let damaged = |error| CliError::Usage(format!("{name} at offset {}: {error}", header.base_offset()));
             let records = BatchRecords::open(batch, BATCH_BYTES_MAX).map_err(damaged)?;
             for record in &records {
                 let record = record.map_err(damaged)?;
                 if record.offset.0 < place.next {
                     continue;
                 }
-                if self.args.exit_at_end && record.offset.0 >= place.end {
-                    break;
+                if args.exit_at_end && record.offset.0 >= place.end {
+                    // What follows is not printed: it is not behind us.
+                    place.next = place.next.max(place.end);
+                    return Ok(false);
                 }
-                self.print(data.partition_index, &record, out).map_err(CliError::Terminal)?;
+                print::print(args, data.partition_index, &record, out).map_err(CliError::Terminal)?;
+                place.next = record.offset.0 + 1;
                 self.printed += 1;
-                if Some(self.printed) == self.args.max_records {
+                if Some(self.printed) == args.max_records {
                     return Ok(true);
                 }
             }
-            next = next.max(header.next_offset().0);
-        }
-        if let Some(place) = self.places.get_mut(&index) {
-            place.next = next;
+            place.next = place.next.max(batch_end);
         }
         Ok(false)
-    }
-
-    fn print(&self, partition: i32, record: &Record<'_>, out: &mut impl Write) -> io::Result<()> {
-        let separator = self.args.separator.as_bytes();
-        if self.args.print_offset {
-            write!(out, "{partition}:{}", record.offset)?;
-            out.write_all(separator)?;
-        }
-        if self.args.print_timestamp {
-            write!(out, "{}", record.timestamp)?;
-            out.write_all(separator)?;
-        }
-        if self.args.print_headers {
-            for (position, (name, value)) in record.headers.enumerate() {
-                if position > 0 {
-                    out.write_all(b",")?;
-                }
-                out.write_all(name.as_bytes())?;
-                out.write_all(b"=")?;
-                out.write_all(value.unwrap_or_default())?;
-            }
-            out.write_all(separator)?;
-        }
-        if self.args.print_key {
-            out.write_all(record.key.unwrap_or_default())?;
-            out.write_all(separator)?;
-        }
-        out.write_all(record.value.unwrap_or_default())?;
-        out.write_all(b"\n")
     }
 }

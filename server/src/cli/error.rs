@@ -64,6 +64,16 @@ impl CliError {
     }
 }
 
+/// Ends a command with the first refusal, after all have been told.
+pub(crate) fn first_refusal(command: &str, refusals: Vec<CliError>) -> Result<(), CliError> {
+    let mut refusals = refusals.into_iter();
+    let Some(first) = refusals.next() else { return Ok(()) };
+    for other in refusals {
+        eprintln!("ringmain {command}: {other}");
+    }
+    Err(first)
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,15 +8,13 @@ mod create;
 mod delete;
 mod describe;
 mod list;
-mod output;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::client::Client;
-use super::error::CliError;
-use output::Output;
+use super::output::Output;
 
 /// Arguments of `ringmain topic`.
 #[derive(Args, Debug, Clone)]
@@ -56,28 +54,11 @@ pub fn run(args: &TopicArgs) -> ExitCode {
         TopicCommand::Alter(alter) => alter::run(alter, &mut client, &mut output),
         TopicCommand::Delete(delete) => delete::run(delete, &mut client, &mut output),
     });
-    // What was done is told, whatever became of the rest.
-    let printed = if done.is_ok() || !output.is_empty() { output.finish() } else { Ok(()) };
-    let Err(error) = done.and(printed) else { return ExitCode::SUCCESS };
-    if error.is_closed_pipe() {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("ringmain topic: {error}");
-    error.exit_code()
+    output.end("topic", done)
 }
 
 /// Reads `KEY=VALUE`.
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it is not of the form KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.to_owned()))
-}
-
-/// Ends with the first refusal, after all have been told.
-fn first_refusal(refusals: Vec<CliError>) -> Result<(), CliError> {
-    let mut refusals = refusals.into_iter();
-    let Some(first) = refusals.next() else { return Ok(()) };
-    for other in refusals {
-        eprintln!("ringmain topic: {other}");
-    }
-    Err(first)
 }

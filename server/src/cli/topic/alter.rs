@@ -14,7 +14,7 @@ use super::super::client::{Client, refused};
 use super::super::error::CliError;
 use super::describe::TOPIC;
 use super::key_and_value;
-use super::output::Output;
+use super::super::output::Output;
 
 /// How long the broker may take.
 const TIMEOUT_MS: i32 = 30_000;

@@ -10,9 +10,9 @@ use ringmain_protocol::wire::Str;
 use serde_json::json;
 
 use super::super::client::{Client, refused};
-use super::super::error::CliError;
-use super::output::Output;
-use super::{first_refusal, key_and_value};
+use super::super::error::{CliError, first_refusal};
+use super::super::output::Output;
+use super::key_and_value;
 
 /// How long the broker may take.
 const TIMEOUT_MS: i32 = 30_000;
@@ -91,7 +91,7 @@ pub(super) fn run(args: &CreateArgs, client: &mut Client, output: &mut Output) -
             tell(args, &result, output);
         }
     }
-    first_refusal(refusals)
+    first_refusal("topic", refusals)
 }
 
 fn tell(args: &CreateArgs, result: &CreatableTopicResult, output: &mut Output) {

@@ -7,9 +7,8 @@ use ringmain_protocol::wire::{Str, Uuid};
 use serde_json::json;
 
 use super::super::client::{Client, refused};
-use super::super::error::CliError;
-use super::first_refusal;
-use super::output::Output;
+use super::super::error::{CliError, first_refusal};
+use super::super::output::Output;
 
 /// How long the broker may take.
 const TIMEOUT_MS: i32 = 30_000;
@@ -54,5 +53,5 @@ pub(super) fn run(args: &DeleteArgs, client: &mut Client, output: &mut Output) -
         output.line(&format!("{name} {}", if deleted { "deleted" } else { "is not there" }));
         output.value(json!({"name": name, "deleted": deleted}));
     }
-    first_refusal(refusals)
+    first_refusal("topic", refusals)
 }

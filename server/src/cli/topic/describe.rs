@@ -14,9 +14,8 @@ use ringmain_protocol::wire::Str;
 use serde_json::{Map, Value, json};
 
 use super::super::client::{Client, refused};
-use super::super::error::CliError;
-use super::first_refusal;
-use super::output::Output;
+use super::super::error::{CliError, first_refusal};
+use super::super::output::Output;
 
 /// Kafka's number of a topic among the resources that have a configuration.
 pub(super) const TOPIC: i8 = 2;
@@ -72,7 +71,7 @@ pub(super) fn run(args: &DescribeArgs, client: &mut Client, output: &mut Output)
         }
         tell(topic, &partitions, &configs, output);
     }
-    first_refusal(refusals)
+    first_refusal("topic", refusals)
 }
 
 fn is_wanted(args: &DescribeArgs, partition: &MetadataResponsePartition) -> bool {

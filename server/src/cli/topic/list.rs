@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::client::Client;
 use super::super::error::CliError;
 use super::describe::metadata;
-use super::output::Output;
+use super::super::output::Output;
 
 /// Arguments of `ringmain topic list`.
 #[derive(Args, Debug, Clone)]

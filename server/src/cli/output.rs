@@ -1,15 +1,16 @@
-//! What the topic commands print: JSON where it is asked for, else columns, aligned and with a heading on a terminal, with
+//! What commands that ask and change print: JSON where it is asked for, else columns, aligned and with a heading on a terminal, with
 //! tabs between them and without a heading for the next program. It is printed once, at the end.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::super::error::CliError;
+use super::error::CliError;
 
 /// Gathers what is printed.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     json: bool,
     terminal: bool,
     text: String,
@@ -18,34 +19,43 @@ pub(super) struct Output {
 
 impl Output {
     /// Nothing yet.
-    pub(super) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         Self { json, terminal: io::stdout().is_terminal(), text: String::new(), values: Vec::new() }
     }
 
     /// Adds one thing for JSON.
-    pub(super) fn value(&mut self, value: Value) {
+    pub(crate) fn value(&mut self, value: Value) {
         self.values.push(value);
     }
 
     /// Adds a line for people.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
     }
 
     /// Adds rows of columns.
-    pub(super) fn table(&mut self, heading: &[&str], rows: &[Vec<String>]) {
+    pub(crate) fn table(&mut self, heading: &[&str], rows: &[Vec<String>]) {
         let text = if self.terminal { aligned(heading, rows) } else { tabbed(rows) };
         self.text.push_str(&text);
     }
 
-    /// Whether nothing was added.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Prints it all.
-    pub(super) fn finish(&self) -> Result<(), CliError> {
+    /// Prints what was gathered and says how the command ends: what was done is told, whatever became of the rest.
+    pub(crate) fn end(&self, command: &str, done: Result<(), CliError>) -> ExitCode {
+        let printed = if done.is_ok() || !self.is_empty() { self.print() } else { Ok(()) };
+        let Err(error) = done.and(printed) else { return ExitCode::SUCCESS };
+        if error.is_closed_pipe() {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("ringmain {command}: {error}");
+        error.exit_code()
+    }
+
+    fn print(&self) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         let printed = if self.json {
             let whole = serde_json::to_string_pretty(&self.values).unwrap_or_default();
