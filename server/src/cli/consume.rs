@@ -167,7 +167,11 @@ impl Consumer<'_> {
         } else {
             let index = |partition: &i32| {
                 usize::try_from(*partition).ok().filter(|index| *index < count).ok_or_else(|| {
-                    CliError::Usage(format!("{} has partitions 0 to {}, not {partition}", args.topic, count - 1))
+                    CliError::Usage(format!(
+                        "{} has partitions 0 to {}, not {partition}",
+                        args.topic,
+                        count - 1
+                    ))
                 })
             };
             args.partition.iter().map(index).collect::<Result<_, _>>()?
@@ -351,7 +355,8 @@ impl Consumer<'_> {
                 place.next = place.next.max(batch_end);
                 continue;
             }
-            let damaged = |error| CliError::Usage(format!("{name} at offset {}: {error}", header.base_offset()));
+            let damaged =
+                |error| CliError::Usage(format!("{name} at offset {}: {error}", header.base_offset()));
             let records = BatchRecords::open(batch, BATCH_BYTES_MAX).map_err(damaged)?;
             for record in &records {
                 let record = record.map_err(damaged)?;

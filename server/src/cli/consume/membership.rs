@@ -101,8 +101,10 @@ impl Membership {
 
     /// One round of joining; `None` if another is needed.
     fn try_join(&mut self) -> Result<Option<Vec<i32>>, CliError> {
-        let subscription =
-            ConsumerProtocolSubscription { topics: vec![Str::from(self.topic.as_str())], ..Default::default() };
+        let subscription = ConsumerProtocolSubscription {
+            topics: vec![Str::from(self.topic.as_str())],
+            ..Default::default()
+        };
         let request = JoinGroupRequest {
             group_id: Str::from(self.group.as_str()),
             session_timeout_ms: SESSION_TIMEOUT_MS,
@@ -155,7 +157,8 @@ impl Membership {
             // Static members come first, as in the Java client.
             let instance = member.group_instance_id.as_ref().map(ToString::to_string);
             let order = (instance.is_none(), instance, member.member_id.to_string());
-            members.push((order, subscription.topics.iter().map(ToString::to_string).collect::<BTreeSet<_>>()));
+            members
+                .push((order, subscription.topics.iter().map(ToString::to_string).collect::<BTreeSet<_>>()));
         }
         members.sort();
         let topics: BTreeSet<String> = members.iter().flat_map(|(_, topics)| topics.clone()).collect();
@@ -236,7 +239,8 @@ impl Membership {
             }],
             ..OffsetCommitRequest::default()
         };
-        let answer = self.with_coordinator(|coordinator| coordinator.call_up_to(&request, TOPIC_NAMES_UNTIL))?;
+        let answer =
+            self.with_coordinator(|coordinator| coordinator.call_up_to(&request, TOPIC_NAMES_UNTIL))?;
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             if !self.is_member(partition.error_code, "commit")? {
                 return Ok(());
@@ -248,7 +252,8 @@ impl Membership {
 
     /// Leaves, so that others get the partitions at once.
     pub(super) fn leave(&mut self) -> Result<(), CliError> {
-        let mut request = LeaveGroupRequest { group_id: Str::from(self.group.as_str()), ..Default::default() };
+        let mut request =
+            LeaveGroupRequest { group_id: Str::from(self.group.as_str()), ..Default::default() };
         let member_id = self.member_id.clone();
         self.is_settled = false;
         let answer = self.with_coordinator(|coordinator| {
@@ -260,7 +265,8 @@ impl Membership {
             coordinator.call(&request)
         })?;
         let member_code = answer.members.first().map_or(0, |member| member.error_code);
-        check(answer.error_code, || self.doing("leave")).and_then(|()| check(member_code, || self.doing("leave")))
+        check(answer.error_code, || self.doing("leave"))
+            .and_then(|()| check(member_code, || self.doing("leave")))
     }
 
     /// Whether the answer's code leaves us a member; if not, the next step is to join.

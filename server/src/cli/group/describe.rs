@@ -151,7 +151,8 @@ fn value(group: &str, address: &str, described: &Described, rows: &[Row<'_>]) ->
         })
     };
     let member = |member: &Member| {
-        let topic = |(topic, partitions): &(String, Vec<i32>)| json!({"topic": topic, "partitions": partitions});
+        let topic =
+            |(topic, partitions): &(String, Vec<i32>)| json!({"topic": topic, "partitions": partitions});
         json!({
             "member": member.id,
             "instance": member.instance,

@@ -60,7 +60,8 @@ pub(super) fn describe(coordinator: &mut Client, group: &str) -> Result<Describe
     if coordinator.version::<ConsumerGroupDescribeRequest>().is_ok() {
         match describe_consumer(coordinator, group) {
             Err(CliError::Broker {
-                code: ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion, ..
+                code: ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion,
+                ..
             }) => {}
             described => return described,
         }

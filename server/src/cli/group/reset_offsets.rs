@@ -93,9 +93,10 @@ fn duration_ms(text: &str) -> Result<i64, String> {
 pub(super) fn run(args: &ResetOffsetsArgs, client: &mut Client, output: &mut Output) -> Result<(), CliError> {
     let mut coordinator = coordinator(client, &args.group)?;
     let committed = committed(&mut coordinator, &args.group)?;
-    let partitions = match args.scope.all_topics {
-        true => committed.keys().cloned().collect(),
-        false => partitions(client, &args.scope.topic)?,
+    let partitions = if args.scope.all_topics {
+        committed.keys().cloned().collect()
+    } else {
+        partitions(client, &args.scope.topic)?
     };
     let targets = targets(client, &args.target, &partitions, &committed)?;
     let outcome = if args.execute {
@@ -127,7 +128,8 @@ pub(super) fn run(args: &ResetOffsetsArgs, client: &mut Client, output: &mut Out
 fn partitions(client: &mut Client, wanted: &[String]) -> Result<Vec<TopicPartition>, CliError> {
     let mut chosen = Vec::new();
     for text in wanted {
-        let (topic, indexes) = text.split_once(':').map_or((text.as_str(), None), |(topic, list)| (topic, Some(list)));
+        let (topic, indexes) =
+            text.split_once(':').map_or((text.as_str(), None), |(topic, list)| (topic, Some(list)));
         let there = offsets::partitions_of(client, &[topic.to_owned()])?;
         if there.is_empty() {
             return Err(CliError::Usage(format!("there is no topic {topic}")));
@@ -139,7 +141,8 @@ fn partitions(client: &mut Client, wanted: &[String]) -> Result<Vec<TopicPartiti
         for index in indexes.split(',') {
             let found = index.trim().parse().ok().map(|index: i32| (topic.to_owned(), index));
             let found = found.filter(|partition| there.contains(partition));
-            let none = || CliError::Usage(format!("{topic} has partitions 0 to {}, not {index}", there.len() - 1));
+            let none =
+                || CliError::Usage(format!("{topic} has partitions 0 to {}, not {index}", there.len() - 1));
             chosen.push(found.ok_or_else(none)?);
         }
     }
@@ -171,7 +174,10 @@ fn targets(
             offset
         } else if let Some(by) = target.shift_by {
             let from = committed.get(partition).ok_or_else(|| {
-                CliError::Usage(format!("nothing is committed for {}-{} that --shift-by could start from", partition.0, partition.1))
+                CliError::Usage(format!(
+                    "nothing is committed for {}-{} that --shift-by could start from",
+                    partition.0, partition.1
+                ))
             })?;
             from.saturating_add(by)
         } else {
@@ -180,7 +186,10 @@ fn targets(
         };
         let held = wanted.clamp(*first, *end);
         if held != wanted {
-            eprintln!("{}-{} holds offsets {first} to {end} (exclusive): {wanted} becomes {held}", partition.0, partition.1);
+            eprintln!(
+                "{}-{} holds offsets {first} to {end} (exclusive): {wanted} becomes {held}",
+                partition.0, partition.1
+            );
         }
         targets.insert(partition.clone(), held);
     }

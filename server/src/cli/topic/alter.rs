@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::super::client::{Client, refused};
 use super::super::error::CliError;
+use super::super::output::Output;
 use super::describe::TOPIC;
 use super::key_and_value;
-use super::super::output::Output;
 
 /// How long the broker may take.
 const TIMEOUT_MS: i32 = 30_000;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::super::client::Client;
 use super::super::error::CliError;
-use super::describe::metadata;
 use super::super::output::Output;
+use super::describe::metadata;
 
 /// Arguments of `ringmain topic list`.
 #[derive(Args, Debug, Clone)]
