@@ -93,6 +93,10 @@ pub struct StoreCounters {
     pub logs_offline: Counter,
     /// Logs whose files failed since the start: they take no appends.
     pub logs_failing: Counter,
+    /// Places of segments where a read met damage, each counted once.
+    pub damaged_batches: Counter,
+    /// Reads that the disk refused.
+    pub read_errors: Counter,
 }
 
 impl StoreCounters {

@@ -133,13 +133,17 @@ pub enum ReadError {
     /// The disk refused.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// What stands on disk is not a batch where one has to be.
-    #[error("{path} is damaged at {position}", path = path.display())]
+    /// What stands on disk is not the batch that has to be there.
+    #[error("{path} is damaged at {position}, offset {offset}: {what}", path = path.display())]
     Damaged {
         /// The segment.
         path: PathBuf,
         /// Where.
         position: u64,
+        /// The offset that should be there.
+        offset: Offset,
+        /// What is wrong.
+        what: &'static str,
     },
     /// The log is being deleted or the store closed.
     #[error("the log is closed")]

@@ -1,9 +1,11 @@
 //! A file that is damaged while the broker is down, or that it cannot write: its partition is offline, with the file and
-//! the way out in the log, the others go on, and all is there again once it is mended.
+//! the way out in the log, the others go on, and all is there again once it is mended. A segment that rots under a
+//! running broker: the damaged batch is not sent, all others are.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ringmain_tests::batch;
@@ -15,6 +17,10 @@ const PARTITIONS: i32 = 3;
 const STORAGE: i16 = 56;
 /// What a Fetch of the tests' version is told instead.
 const NOT_LEADER: i16 = 6;
+/// `CORRUPT_MESSAGE`.
+const CORRUPT: i16 = 2;
+/// Unit of writes past the page cache.
+const BLOCK: usize = 4096;
 
 fn start(data: &Path) -> (Broker, String) {
     let admin = format!("127.0.0.1:{}", free_port());
@@ -135,4 +141,96 @@ fn a_segment_that_cannot_be_made_takes_its_partition_offline_and_no_other() {
     assert_eq!(produce(&mut client, 1, "last"), 0);
     assert!(broker.stop().success());
     assert!(!data.join("ringmain.journal").exists(), "nothing is left of what was kept");
+}
+
+/// Flips a bit on the disk, past the page cache: what that holds of the block is given up, and never holds the flipped bit
+/// before it is read from the disk again.
+fn rot(path: &Path, at: usize) {
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_DIRECT).open(path).unwrap();
+    let mut memory = vec![0; 2 * BLOCK];
+    let skip = memory.as_ptr().align_offset(BLOCK);
+    let block = &mut memory[skip..skip + BLOCK];
+    let begin = u64::try_from(at / BLOCK * BLOCK).unwrap();
+    file.read_exact_at(block, begin).unwrap();
+    block[at % BLOCK] ^= 1;
+    file.write_all_at(block, begin).unwrap();
+    file.sync_all().unwrap();
+}
+
+/// Offsets from the first to the last that fetches give, stepping over those that fail, which are returned apart.
+fn consume(client: &mut Client, partition: i32, end: i64) -> (Vec<i64>, Vec<(i64, i16)>) {
+    let (mut offsets, mut failed, mut next) = (Vec::new(), Vec::new(), 0);
+    while next < end {
+        let fetched = client.fetch("t", partition, next).unwrap();
+        if fetched.error_code != 0 {
+            failed.push((next, fetched.error_code));
+            next += 1;
+            continue;
+        }
+        for (offset, value) in batch::records(&fetched.records) {
+            assert!(value.iter().all(|byte| *byte == b'v'), "record {offset} of {partition} is damaged");
+            offsets.push(offset);
+            next = offset + 1;
+        }
+    }
+    (offsets, failed)
+}
+
+#[test]
+fn a_batch_that_rots_under_the_broker_is_not_sent_and_all_others_are() {
+    const RECORDS: i64 = 60;
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = root.path().join("data");
+    let (broker, _) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    assert_eq!(client.create_topic_with("t", 2, &[("segment.bytes", "1048576")]).unwrap(), 0);
+    client.wait_for_leaders("t", 2);
+    for record in 0..RECORDS {
+        for partition in [0, 1] {
+            let value = vec![b'v'; 30_000];
+            let produced = client.produce("t", partition, &batch::build(&[value])).unwrap();
+            assert_eq!((produced.error_code, produced.base_offset), (0, record));
+        }
+    }
+    assert!(broker.stop().success());
+
+    // What was appended before is served from files.
+    let (broker, admin) = start(&data);
+    let mut client = Client::connect(&broker.address);
+    let all: Vec<i64> = (0..RECORDS).collect();
+    for _ in 0..3 {
+        for partition in [0, 1] {
+            assert_eq!(consume(&mut client, partition, RECORDS), (all.clone(), Vec::new()));
+        }
+    }
+    assert_eq!(metric(&admin, "ringmain_damaged_batches_total"), 0.0);
+
+    let segment = data.join("t-1/00000000000000000000.log");
+    let batch_bytes = batch::build(&[vec![b'v'; 30_000]]).len();
+    let at = 17 * batch_bytes + 12_345;
+    rot(&segment, at);
+    // The page cache may hold on to a page while something of it is being sent.
+    wait_for("the damage to be noticed", || {
+        (consume(&mut client, 1, RECORDS).1 == [(17, CORRUPT)]).then_some(())
+    });
+    let others: Vec<i64> = all.iter().copied().filter(|offset| *offset != 17).collect();
+    for _ in 0..3 {
+        assert_eq!(consume(&mut client, 1, RECORDS), (others.clone(), vec![(17, CORRUPT)]));
+        assert_eq!(consume(&mut client, 0, RECORDS), (all.clone(), Vec::new()));
+    }
+    assert_eq!(produce(&mut client, 1, "v"), 0);
+    assert_eq!(metric(&admin, "ringmain_damaged_batches_total"), 1.0);
+    let log = broker.log();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("a damaged batch is not served")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let position = format!("position={}", 17 * batch_bytes);
+    for part in [segment.to_str().unwrap(), &position, "offset=17", "partition=t-1", "the CRC is wrong"] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+
+    rot(&segment, at);
+    wait_for("the mended batch", || (consume(&mut client, 1, RECORDS + 1).1.is_empty()).then_some(()));
+    assert!(broker.stop().success());
 }

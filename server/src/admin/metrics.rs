@@ -81,6 +81,15 @@ const SINGLES: &[Single] = &[
         "Logs that were taken offline, found damaged or failing.",
         |shard| &shard.store.logs_offline,
     ),
+    single(
+        "ringmain_damaged_batches_total",
+        "counter",
+        "Damaged places that reads met in segments, each counted once: the log of the broker names them.",
+        |shard| &shard.store.damaged_batches,
+    ),
+    single("ringmain_read_errors_total", "counter", "Reads of segments that the disk refused.", |shard| {
+        &shard.store.read_errors
+    }),
     single("ringmain_unhandled_bytes", "gauge", "Bytes received and not yet handled.", |shard| {
         &shard.unhandled_bytes
     }),

@@ -84,6 +84,8 @@ pub enum FetchRefusal {
     OutOfRange,
     /// Its disk failed.
     Storage,
+    /// What stands there on its disk is damaged; the log of the broker says where.
+    Damaged,
 }
 
 /// One partition's part of an answer.
@@ -314,6 +316,7 @@ impl<I: Io> Watched<I> {
             Ok(fetched) => Ok(Given::Batches { slices: fetched.slices, bytes: fetched.bytes }),
             Err(ReadError::OutOfRange { .. }) => Err(FetchRefusal::OutOfRange),
             Err(ReadError::Closed) => Err(FetchRefusal::NotLed),
+            Err(ReadError::Damaged { .. }) => Err(FetchRefusal::Damaged),
             Err(error) => {
                 tracing::error!(key = ?partition.key(), from = %want.from, %error, "read failed");
                 Err(FetchRefusal::Storage)

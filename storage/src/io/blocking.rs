@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, open, posix_fadvise};
 use nix::sys::stat::Mode;
 
 use super::OpenHow;
@@ -34,10 +34,13 @@ pub(super) fn open_direct(path: &Path, how: OpenHow) -> io::Result<OwnedFd> {
     }
 }
 
-/// A second, buffered, read-only descriptor of an open file, whatever its name is by now.
+/// A second, buffered, read-only descriptor of an open file, whatever its name is by now. The kernel reads nothing ahead
+/// through it: what comes into the page cache unasked would be there unchecked.
 pub(super) fn reopen_buffered(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
     let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-    Ok(open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
+    let buffered = open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    posix_fadvise(buffered.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM)?;
+    Ok(buffered)
 }
 
 /// Most small files fit into this: they are read without asking for their length first.

@@ -133,9 +133,12 @@ pub trait IoFile: Clone + 'static {
     /// A second, buffered (not `O_DIRECT`), read-only descriptor of the same file for `sendfile`; opened once and
     /// shared. The simulated disk has none.
     fn send_descriptor(&self) -> impl Future<Output = Result<Option<Arc<OwnedFd>>, IoError>>;
-    /// Fills the page cache with `[position, end)` on a helper thread, which also begins to read up to `ahead_end`.
-    /// Nothing under the simulated disk.
-    fn warm(&self, range: (u64, u64), ahead_end: u64) -> impl Future<Output = Result<(), IoError>>;
+    /// Runs `examine` with that descriptor on a helper thread, where it may wait for the disk. It runs to its end even if
+    /// the future is dropped. `Unsupported` where there is no descriptor.
+    fn examine<R: Send + 'static>(
+        &self,
+        examine: impl FnOnce(&OwnedFd) -> std::io::Result<R> + Send + 'static,
+    ) -> impl Future<Output = Result<R, IoError>>;
 }
 
 pub use buffer::AlignedBuffer;

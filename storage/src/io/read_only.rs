@@ -200,7 +200,11 @@ impl IoFile for ReadOnlyFile {
         Ok(None)
     }
 
-    async fn warm(&self, _range: (u64, u64), _ahead_end: u64) -> Result<(), IoError> {
-        Ok(())
+    async fn examine<R: Send + 'static>(
+        &self,
+        _examine: impl FnOnce(&OwnedFd) -> io::Result<R> + Send + 'static,
+    ) -> Result<R, IoError> {
+        let (operation, path) = ("read", self.path().to_path_buf());
+        Err(IoError { operation, path, source: io::ErrorKind::Unsupported.into() })
     }
 }

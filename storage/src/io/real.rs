@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::helper::Helper;
 use super::ring::{Completion, Durability, Ring};
-use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, executor, page_cache};
+use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, executor};
 use crate::types::TimestampMs;
 
 /// Files, tasks and time of one shard.
@@ -294,10 +294,14 @@ impl IoFile for RealFile {
         Ok(Some(Arc::clone(shared)))
     }
 
-    async fn warm(&self, range: (u64, u64), ahead_end: u64) -> Result<(), IoError> {
-        let Some(descriptor) = self.send_descriptor().await? else { return Ok(()) };
-        off_thread("read ahead", &self.inner.path, move |_| page_cache::warm(&descriptor, range, ahead_end))
-            .await
+    async fn examine<R: Send + 'static>(
+        &self,
+        examine: impl FnOnce(&OwnedFd) -> io::Result<R> + Send + 'static,
+    ) -> Result<R, IoError> {
+        let Some(descriptor) = self.send_descriptor().await? else {
+            return Err(self.failed("read")(io::ErrorKind::Unsupported.into()));
+        };
+        off_thread("read", &self.inner.path, move |_| examine(&descriptor)).await
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod blocks;
 mod changes;
+mod checking;
 pub mod checkpoint_file;
+mod damage;
 pub mod epoch_cache;
 mod expected;
 pub(crate) mod failing;
@@ -19,6 +21,7 @@ mod rolling;
 mod send;
 mod swaps;
 mod timestamps;
+mod verifying;
 mod write_behind;
 pub use changes::Watcher;
 pub use log::{Appended, Log};

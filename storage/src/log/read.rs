@@ -1,11 +1,16 @@
 //! Reading a log: recent batches from memory, older ones as a range of their segment's file
-//! ([`super::send`]), or by direct I/O where that cannot be. What is returned are whole batches; nothing on the
-//! way looks into a record.
+//! ([`super::send`]), or by direct I/O where that cannot be. What is returned are whole batches, and what comes from a disk is
+//! checked before ([`super::checking`]); nothing on the way looks into a record.
+//!
+//! A read ends before a damaged batch, one that begins with it fails, and those behind it succeed.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::checking::{Expected, Look};
+use super::damage::Damage;
 use super::log::Log;
 use super::send::{FromFile, Wanted};
 use super::write_behind::copy_pending;
@@ -19,6 +24,14 @@ use crate::types::{Offset, Position};
 
 /// Added to a window, so that the batch across its end is whole in most cases.
 const MARGIN_BYTES: usize = 64 << 10;
+
+/// What a read past the page cache came to.
+enum Direct {
+    /// An answer; `None` if the segment has nothing at or after the offset.
+    Read(Option<Fetched>),
+    /// Where the index says that a batch begins there is no good one. Either of the two may be wrong.
+    IndexMisleads,
+}
 
 impl<I: Io> Log<I> {
     /// Batches from the one that holds `from` on.
@@ -34,12 +47,15 @@ impl<I: Io> Log<I> {
             return Ok(fetched);
         }
         let result = self.read_cold(from, limits).await;
-        if result.is_err() {
+        if let Err(error) = &result {
             // Retention may have removed the segment meanwhile, or the log may be gone.
             if self.closed.get() {
                 return Err(ReadError::Closed);
             }
             self.in_range(from)?;
+            if matches!(error, ReadError::Io(_)) {
+                self.shared.config.counters.read_errors.add(1);
+            }
         }
         result
     }
@@ -90,16 +106,7 @@ impl<I: Io> Log<I> {
             let wanted = Wanted { position, from, limits, segment_end };
             let found = match self.read_file_slices(&segment, wanted).await? {
                 FromFile::Answer(fetched) => fetched,
-                FromFile::UseMemory => {
-                    self.complete_index(&segment).await?;
-                    match self.read_segment(&segment, from, limits).await {
-                        Err(ReadError::Damaged { .. }) if segment.sealed.get() => {
-                            self.rebuild_index(&segment).await?;
-                            self.read_segment(&segment, from, limits).await?
-                        }
-                        read => read?,
-                    }
-                }
+                FromFile::UseMemory => self.read_directly(&segment, wanted).await?,
             };
             if let Some(fetched) = found {
                 return Ok(fetched);
@@ -117,78 +124,121 @@ impl<I: Io> Log<I> {
         (offset == from && point.segment_base == segment.base_offset).then_some(point.position)
     }
 
-    /// Whole batches of one segment; `None` if it has none at or after `from`.
+    /// Whole batches of one segment; `None` if it has none at or after the offset.
+    async fn read_directly(
+        &self,
+        segment: &Rc<Segment<I>>,
+        wanted: Wanted,
+    ) -> Result<Option<Fetched>, ReadError> {
+        self.complete_index(segment).await?;
+        if let Direct::Read(found) = self.read_segment(segment, wanted, segment.sealed.get()).await? {
+            return Ok(found);
+        }
+        // At most once while it is kept: from then on it is as good as the batches.
+        self.rebuild_index(segment).await?;
+        match self.read_segment(segment, wanted, false).await? {
+            Direct::Read(found) => Ok(found),
+            Direct::IndexMisleads => Ok(None),
+        }
+    }
+
+    /// The same by an index that may be wrong: one of a file.
     async fn read_segment(
         &self,
         segment: &Rc<Segment<I>>,
-        from: Offset,
-        limits: ReadLimits,
-    ) -> Result<Option<Fetched>, ReadError> {
-        let indexed = || segment.index.borrow().offsets().lookup(from).1.0;
-        let mut position = self.hinted(segment, from).unwrap_or_else(indexed);
-        let mut retried = false;
+        wanted: Wanted,
+        mut may_mislead: bool,
+    ) -> Result<Direct, ReadError> {
+        let Wanted { from, limits, .. } = wanted;
+        let (mut position, mut expected) = self.begin(segment, from);
+        may_mislead &= expected.last.is_some() && !segment.is_index_made.get();
         let mut window = limits.bytes_max.clamp(HEADER_BYTES, to_usize(WINDOW_BYTES)) + MARGIN_BYTES;
-        loop {
-            // Up to a batch's start, if the index knows one there: nothing is read in vain.
-            let known = segment
-                .index
-                .borrow()
-                .offsets()
-                .boundary(Position(position + to_u64(limits.bytes_max).min(WINDOW_BYTES)), limits.end);
-            let end = match known {
-                Some(Position(known)) if known > position && !retried => known,
-                _ => segment.size.get().min(position + to_u64(window)),
-            };
-            retried = true;
-            if position >= end {
-                return Ok(None);
-            }
+        // Up to a batch's start, if the index knows one there: nothing is read in vain.
+        let mut known = segment
+            .index
+            .borrow()
+            .offsets()
+            .boundary(Position(position + to_u64(limits.bytes_max).min(WINDOW_BYTES)), limits.end)
+            .map(|known| known.0);
+        while position < segment.size.get() {
+            let size = segment.size.get();
+            self.refresh(segment, &mut expected);
+            let end = known.take().filter(|known| *known > position);
+            let end = end.unwrap_or(size.min(position + to_u64(window)));
             let bytes = self.read_range(segment, position, end).await?;
-            let mut batches = batch::batches(&bytes);
-            let mut at = 0;
-            let mut run = None;
-            let mut taken = 0;
-            let mut next_offset = from;
-            let mut full = false;
-            for (header, batch) in batches.by_ref() {
-                let begin = at;
-                at += batch.len();
-                if header.last_offset() < from {
+            let room = to_usize(size - position);
+            let Taken { run, at, stop } = take(&bytes, room, &mut expected, (from, limits));
+            if !run.is_empty() {
+                let next = position + to_u64(run.end);
+                let point = LogPoint { segment_base: segment.base_offset, position: next };
+                self.hint.set(Some((expected.next, point)));
+                segment.windows.note_direct_read(position + to_u64(run.start), next);
+                let slice = bytes.slice(run);
+                return Ok(Direct::Read(Some(Fetched {
+                    bytes: slice.len(),
+                    slices: vec![Slice::Memory(slice)],
+                })));
+            }
+            position += to_u64(at);
+            let what = match stop {
+                Stop::Full => return Ok(Direct::Read(Some(Fetched::default()))),
+                // Nothing yet: go on after what was skipped, with room for the batch that was cut.
+                Stop::Needs(needs) if position + to_u64(bytes.len() - at) == end => {
+                    window = window.max(needs);
                     continue;
                 }
-                let first = run.is_none() && limits.at_least_one;
-                if header.last_offset() >= limits.end || !first && taken + batch.len() > limits.bytes_max {
-                    full = true;
-                    break;
-                }
-                run = Some(run.map_or((begin, at), |(start, _)| (start, at)));
-                taken += batch.len();
-                next_offset = header.next_offset();
+                Stop::Needs(_) => "the file is too short",
+                Stop::Bad(what) => what,
+            };
+            if may_mislead
+                && expected.last.is_some()
+                && !segment.windows.knows_damage(position)
+                && !self.is_damaged_at(segment, position).await?
+            {
+                return Ok(Direct::IndexMisleads);
             }
-            if let Some((start, stop)) = run {
-                let next = LogPoint { segment_base: segment.base_offset, position: position + to_u64(stop) };
-                self.hint.set(Some((next_offset, next)));
-                segment.note_direct_read(position + to_u64(start), next.position);
-                let slice = bytes.slice(start..stop);
-                return Ok(Some(Fetched { bytes: slice.len(), slices: vec![Slice::Memory(slice)] }));
-            }
-            if full {
-                return Ok(Some(Fetched::default()));
-            }
-            // Nothing yet: go on after what was skipped, with room for the batch that was cut.
-            let rest = batches.rest();
-            position += to_u64(at);
-            if at == 0 || !rest.is_empty() {
-                let whole = BatchHeader::read(rest).and_then(BatchHeader::batch_bytes);
-                let fits = |whole: &usize| position + to_u64(*whole) <= segment.size.get();
-                match whole.filter(fits) {
-                    Some(whole) if whole > rest.len() => window = window.max(whole),
-                    None if rest.len() < HEADER_BYTES
-                        && position + to_u64(HEADER_BYTES) <= segment.size.get() => {}
-                    _ => return Err(ReadError::Damaged { path: segment.path(".log"), position }),
-                }
-            }
+            (position, expected) = self.step_over(segment, (position, what), expected, from).await?;
         }
+        self.check_end(segment, &expected)?;
+        Ok(Direct::Read(None))
+    }
+
+    /// Where to begin to look for the batch that holds an offset, and what stands there.
+    fn begin(&self, segment: &Segment<I>, from: Offset) -> (u64, Expected) {
+        if let Some(position) = self.hinted(segment, from) {
+            return (position, self.expected(segment, from, None));
+        }
+        let (offset, Position(position)) = segment.index.borrow().offsets().lookup(from);
+        // Position 0 is no entry's: the segment itself says what begins there.
+        let last = (position > 0).then_some(offset);
+        (position, self.expected(segment, segment.base_offset, last))
+    }
+
+    /// Goes on behind damage; an error if the offset that is wanted lies in it.
+    async fn step_over(
+        &self,
+        segment: &Segment<I>,
+        (position, what): (u64, &'static str),
+        expected: Expected,
+        from: Offset,
+    ) -> Result<(u64, Expected), ReadError> {
+        let offset = expected.last.unwrap_or(expected.next);
+        let error = self.note_damage(segment, Damage { position, offset, what });
+        if expected.last.is_none() && from <= expected.next {
+            return Err(error);
+        }
+        let (behind, next) = self.behind_damage(segment, position, &expected).await?;
+        if from < next {
+            return Err(error);
+        }
+        Ok((behind, Expected { next, last: None, ..expected }))
+    }
+
+    /// A segment that ends before the next one begins has lost its end, unless compaction removed it.
+    fn check_end(&self, segment: &Segment<I>, expected: &Expected) -> Result<(), ReadError> {
+        let Some(offset) = self.lost_end(segment, expected.next) else { return Ok(()) };
+        let (position, what) = (segment.size.get(), "the segment is too short, its last batches are missing");
+        Err(self.note_damage(segment, Damage { position, offset, what }))
     }
 
     /// Bytes `[from, to)` of a segment, from the file as far as it is written, else from memory.
@@ -255,4 +305,61 @@ impl<I: Io> Log<I> {
         }
         Ok(position)
     }
+}
+
+/// Why [`take`] ended.
+enum Stop {
+    /// The limits allow no more.
+    Full,
+    /// So many bytes from there on are needed.
+    Needs(usize),
+    /// There is no good batch; what is wrong.
+    Bad(&'static str),
+}
+
+/// What was found in bytes that were read.
+struct Taken {
+    /// Good batches to return.
+    run: Range<usize>,
+    /// Where it ended.
+    at: usize,
+    /// Why.
+    stop: Stop,
+}
+
+/// Looks for whole batches that hold `from` and what follows, and checks them, and those before. `expected` goes on with
+/// them; if there is a run, to its end.
+fn take(bytes: &[u8], room: usize, expected: &mut Expected, (from, limits): (Offset, ReadLimits)) -> Taken {
+    let (mut run, mut at) = (0..0, 0);
+    let stop = loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let header = BatchHeader::read(rest);
+        // What does not fit is not checked: the next read does.
+        let fits = |header: &BatchHeader| {
+            header.batch_bytes().is_some_and(|size| run.len() + size <= limits.bytes_max)
+        };
+        if !run.is_empty() && !header.is_some_and(fits) {
+            break Stop::Full;
+        }
+        if at >= room {
+            // The segment ends here.
+            break Stop::Needs(0);
+        }
+        let (size, header) = match (expected.look(rest, room.saturating_sub(at)), header) {
+            (Look::Good(size), Some(header)) => (size, header),
+            (Look::Needs(needs), _) => break Stop::Needs(needs),
+            (Look::Bad(what), _) => break Stop::Bad(what),
+            (Look::Good(_), None) => break Stop::Needs(HEADER_BYTES),
+        };
+        if header.last_offset() >= from {
+            let first = run.is_empty() && limits.at_least_one;
+            if header.last_offset() >= limits.end || !first && size > limits.bytes_max {
+                break Stop::Full;
+            }
+            run = if run.is_empty() { at..at + size } else { run.start..at + size };
+        }
+        expected.follow(header);
+        at += size;
+    };
+    Taken { run, at, stop }
 }

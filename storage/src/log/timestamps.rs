@@ -1,13 +1,15 @@
 //! Offsets by timestamp (ListOffsets): the sparse time index finds the batch, its records the offset.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::log::Log;
 use crate::error::ReadError;
 use crate::io::Io;
+use crate::record::batch::BatchHeader;
 use crate::record::record::BatchRecords;
 use crate::segment::segment::Segment;
-use crate::types::{Offset, TimestampMs};
+use crate::types::{Offset, Position, TimestampMs};
 
 /// A batch may grow to this when it is decompressed for a lookup; a larger one is answered with its first offset.
 const BATCH_BYTES_MAX: usize = 256 << 20;
@@ -69,20 +71,26 @@ impl<I: Io> Log<I> {
     ) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
         let start = self.offsets.get().log_start_offset;
         let mut found = None;
-        self.scan(segment, from, segment.size.get(), |header, _, batch| {
-            if found.is_some() || !wanted(header.max_timestamp()) || header.last_offset() < start {
-                return;
+        let last = segment.index.borrow().offsets().floor(Position(from)).map(|(offset, _)| offset);
+        let mut expected = self.expected(segment, segment.base_offset, last);
+        let each = |header: &BatchHeader, _, batch: &[u8]| {
+            if !wanted(header.max_timestamp()) || header.last_offset() < start {
+                return ControlFlow::Continue(());
             }
-            let Ok(records) = BatchRecords::open(batch, BATCH_BYTES_MAX) else {
-                found = Some((header.max_timestamp(), header.base_offset().max(start)));
-                return;
+            found = match BatchRecords::open(batch, BATCH_BYTES_MAX) {
+                Ok(records) => {
+                    let mut records = records.iter().filter_map(Result::ok);
+                    let found = records.find(|record| wanted(record.timestamp) && record.offset >= start);
+                    found.map(|record| (record.timestamp, record.offset))
+                }
+                Err(_) => Some((header.max_timestamp(), header.base_offset().max(start))),
             };
-            let mut records = records.iter().filter_map(Result::ok);
-            found = records
-                .find(|record| wanted(record.timestamp) && record.offset >= start)
-                .map(|record| (record.timestamp, record.offset));
-        })
-        .await?;
+            if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if let Some(damage) = self.walk(segment, (from, segment.size.get()), &mut expected, each).await? {
+            // What is searched may stand in it.
+            return Err(self.note_damage(segment, damage));
+        }
         Ok(found.filter(|(_, offset)| *offset < end))
     }
 }

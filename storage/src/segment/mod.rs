@@ -7,6 +7,7 @@ pub(crate) mod open_files;
 pub mod segment;
 pub mod sparse_index;
 pub mod time_index;
+pub(crate) mod windows;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

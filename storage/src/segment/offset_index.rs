@@ -166,9 +166,27 @@ impl OffsetIndex {
         self.entries.get(index).map(|entry| self.plain(*entry).1)
     }
 
+    /// The last entry whose batch begins at or before `position`.
+    pub fn floor(&self, position: Position) -> Option<(Offset, Position)> {
+        let above = self.entries.partition_point(|entry| self.plain(*entry).1 <= position);
+        above.checked_sub(1).and_then(|index| self.entries.get(index)).map(|entry| self.plain(*entry))
+    }
+
+    /// The first entry whose batch begins behind `position`.
+    pub fn above(&self, position: Position) -> Option<(Offset, Position)> {
+        let index = self.entries.partition_point(|entry| self.plain(*entry).1 <= position);
+        self.entries.get(index).map(|entry| self.plain(*entry))
+    }
+
     /// Drops entries of `offset` and beyond: the log now ends there.
     pub fn truncate_to(&mut self, offset: Offset) {
         let keep = self.entries.partition_point(|entry| self.plain(*entry).0 < offset);
+        self.entries.truncate(keep);
+    }
+
+    /// Drops entries whose batches would begin at `position` or beyond.
+    pub fn cut_at(&mut self, position: Position) {
+        let keep = self.entries.partition_point(|entry| self.plain(*entry).1 < position);
         self.entries.truncate(keep);
     }
 

@@ -13,6 +13,7 @@ use futures::lock::Mutex;
 
 use super::open_files::OpenFiles;
 use super::sparse_index::SparseIndex;
+use super::windows::Windows;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
 use crate::types::{Offset, TimestampMs};
 
@@ -96,6 +97,10 @@ pub struct Segment<I: Io> {
     pub snapshot: RefCell<Option<Vec<u8>>>,
     /// Largest timestamp once it is sealed and its index was there: it outlives the index.
     pub largest: Cell<Option<(TimestampMs, Offset)>>,
+    /// The last offset that the index files of a sealed segment name: it has to have it.
+    pub(crate) named_last: Cell<Option<Offset>>,
+    /// Whether its index was made from its batches alone, and not from files.
+    pub(crate) is_index_made: Cell<bool>,
     myself: Weak<Self>,
     open_files: Rc<OpenFiles<I>>,
     /// What `open_files` counts for its index.
@@ -104,8 +109,8 @@ pub struct Segment<I: Io> {
     holding: Cell<bool>,
     /// Whether it was used since `open_files` last looked.
     used: Cell<bool>,
-    /// For each [`WINDOW_BYTES`] of the file, how much of it was read past the page cache.
-    read_directly: RefCell<Vec<u32>>,
+    /// What was read past the page cache, and what was checked of it.
+    pub(crate) windows: Windows,
 }
 
 impl<I: Io> std::fmt::Debug for Segment<I> {
@@ -133,6 +138,8 @@ impl<I: Io> Segment<I> {
             open_files,
             snapshot: RefCell::default(),
             largest: Cell::new(None),
+            named_last: Cell::new(None),
+            is_index_made: Cell::new(false),
             index_charge: Cell::new(0),
             holding: Cell::new(false),
             used: Cell::new(false),
@@ -155,7 +162,7 @@ impl<I: Io> Segment<I> {
             index_from: Cell::new(0),
             first_timestamp: Cell::new(None),
             last_append: Cell::new(None),
-            read_directly: RefCell::default(),
+            windows: Windows::default(),
         })
     }
 
@@ -205,6 +212,7 @@ impl<I: Io> Segment<I> {
         let empty = self.index.borrow().emptied();
         *self.index.borrow_mut() = empty;
         self.index_from.set(self.size.get());
+        self.is_index_made.set(false);
         self.charge_index();
     }
 
@@ -218,28 +226,6 @@ impl<I: Io> Segment<I> {
         self.sealed.set(sealed);
         self.index_from.set(size);
         self.allocated.set(size.next_multiple_of(BLOCK));
-    }
-
-    /// Notes that `[from, to)` was read past the page cache.
-    pub(crate) fn note_direct_read(&self, from: u64, to: u64) {
-        let mut read = self.read_directly.borrow_mut();
-        let windows = from / WINDOW_BYTES..to.div_ceil(WINDOW_BYTES);
-        if read.len() < to_usize(windows.end) {
-            read.resize(to_usize(windows.end), 0);
-        }
-        for window in windows {
-            let upto = u32::try_from((to - window * WINDOW_BYTES).min(WINDOW_BYTES)).unwrap_or(u32::MAX);
-            if let Some(known) = read.get_mut(to_usize(window)) {
-                *known = upto.max(*known);
-            }
-        }
-    }
-
-    /// Whether the byte at `position` was read past the page cache before: somebody reads it again.
-    pub(crate) fn was_read_directly(&self, position: u64) -> bool {
-        let read = self.read_directly.borrow();
-        let upto = read.get(to_usize(position / WINDOW_BYTES)).copied().unwrap_or(0);
-        position % WINDOW_BYTES < u64::from(upto)
     }
 
     /// Path of the segment's file, or of one beside it.

@@ -37,7 +37,7 @@ async fn open(dir: &Path) -> Rc<LogManager<RealIo>> {
 }
 
 /// A batch of `records` records, its bytes following from its first offset.
-fn produced(first: i64, records: i64, size: usize) -> BytesMut {
+pub(crate) fn produced(first: i64, records: i64, size: usize) -> BytesMut {
     let mut builder = BatchBuilder::new(Codec::None);
     for number in first..first + records {
         let mut value = number.to_string().into_bytes();
@@ -71,7 +71,8 @@ async fn fill(log: &Log<RealIo>, batches: usize) -> Vec<Vec<u8>> {
     stored
 }
 
-fn bytes_of(fetched: &Fetched) -> Vec<u8> {
+/// The bytes of what was fetched.
+pub(crate) fn bytes_of(fetched: &Fetched) -> Vec<u8> {
     let mut all = Vec::new();
     for slice in &fetched.slices {
         match slice {

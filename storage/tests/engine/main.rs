@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "tests")]
 
 mod cold_reads;
+mod compacted;
 mod index_files;
 mod producers;
 mod restarts;
 mod retention;
+mod rotten_reads;
 mod transactions;
 
 use std::path::Path;

@@ -163,6 +163,8 @@ impl Named<'_> {
                 ErrorCode::NotLeaderOrFollower
             }
             Given::Refused(FetchRefusal::Storage) => ErrorCode::KafkaStorageError,
+            // Kafka's clients give it to the application, which may seek behind the batch.
+            Given::Refused(FetchRefusal::Damaged) => ErrorCode::CorruptMessage,
         };
         data.error_code = code.code();
         if code == ErrorCode::FencedLeaderEpoch && asking.version >= LEADER_HINT_SINCE {
