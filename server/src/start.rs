@@ -15,6 +15,7 @@ use crate::listening::Listening;
 use crate::runtime::logging::{self, LogFilter};
 use crate::runtime::{directories::Directories, host, signals::StopSignals};
 use crate::shards::{Shards, ShardsConfig, shard_count_default};
+use ringmain_storage::config::Durability;
 
 /// `ringmain --help-config`.
 pub fn print_config_help() -> ExitCode {
@@ -94,7 +95,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     }
     shards.serve(std::mem::take(&mut listening.sockets), control.take_updates())?;
     readiness.set(true);
-    banner(&directories, &listening, &advice);
+    banner(&directories, &listening, config.store.durability, &advice);
     let signal = signals.wait().map_err(|errno| format!("signals cannot be waited for: {errno}"))?;
     tracing::info!("{signal}: stopping; a second signal ends at once");
     std::thread::spawn(move || {
@@ -129,7 +130,7 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Set
     }
 }
 
-fn banner(directories: &Directories, listening: &Listening, advice: &[String]) {
+fn banner(directories: &Directories, listening: &Listening, durability: Durability, advice: &[String]) {
     let directories: Vec<_> = directories.online.iter().map(|path| path.display().to_string()).collect();
     let bootstrap = listening.bootstrap();
     eprintln!(
@@ -139,7 +140,14 @@ fn banner(directories: &Directories, listening: &Listening, advice: &[String]) {
         directories.join(" and ")
     );
     eprintln!(
-        "acks=1 and acks=all are answered when the record is on stable media; consumers see it from then on"
+        "{}",
+        match durability {
+            Durability::Strict =>
+                "acks=1 and acks=all are answered when the record is on stable media; consumers see it from then on",
+            Durability::Relaxed =>
+                "durability is relaxed (ringmain.durability): acks=1 and acks=all are answered, and consumers see the record, \
+                 before it is on stable media; a power cut may take the last ones back",
+        }
     );
     eprintln!(
         "try: echo hello | ringmain produce greetings -b {bootstrap}; ringmain consume greetings --from-beginning -b {bootstrap}"

@@ -11,6 +11,18 @@ use crate::journal::frame;
 pub use crate::record::batch::TimestampType;
 use crate::types::{ShardSlot, TopicId};
 
+/// When a record is acknowledged, and may be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Once it is on stable media, with everything before it.
+    #[default]
+    Strict,
+    /// Once it is written to the journal, as Kafka does: the process may be killed, and a power cut takes back what no sync
+    /// has made durable. One follows after [`StoreConfig::vouch_after`] at the latest, after
+    /// [`StoreConfig::unsynced_bytes_max`], and as [`LogConfig::flush_messages`] and [`LogConfig::flush_ms`] demand.
+    Relaxed,
+}
+
 /// Limits and places of one store: one shard on one log directory.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -52,6 +64,11 @@ pub struct StoreConfig {
     pub counters: SharedCounters,
     /// How long the journal is idle before an empty frame vouches for the last group.
     pub vouch_after: Duration,
+    /// When records are acknowledged.
+    pub durability: Durability,
+    /// Bytes of the journal that a power cut may take back under relaxed durability: past it they are synced. 8 MiB: a
+    /// sync then costs next to nothing a byte.
+    pub unsynced_bytes_max: u64,
 }
 
 impl StoreConfig {
@@ -75,6 +92,8 @@ impl StoreConfig {
             other_log_dirs: Vec::new(),
             counters: SharedCounters::default(),
             vouch_after: Duration::from_millis(100),
+            durability: Durability::Strict,
+            unsynced_bytes_max: 8 << 20,
         }
     }
 
@@ -115,6 +134,11 @@ pub struct LogConfig {
     pub timestamp_type: TimestampType,
     /// Whether `cleanup.policy` contains `delete`; only then retention removes segments.
     pub cleanup_delete: bool,
+    /// `flush.messages`: under relaxed durability, records that a power cut may take back; whoever appends one more waits
+    /// until all are on stable media.
+    pub flush_messages: i64,
+    /// `flush.ms`: under relaxed durability, after how long a record is on stable media at the latest.
+    pub flush_ms: i64,
     /// How long an idle producer's state is kept (`producer.id.expiration.ms`).
     pub producer_id_expiration_ms: i64,
 }
@@ -133,6 +157,8 @@ impl Default for LogConfig {
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             cleanup_delete: true,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
             producer_id_expiration_ms: 86_400_000,
         }
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use ringmain_tests::batch;
-use ringmain_tests::broker::{Broker, binary};
+use ringmain_tests::broker::{Broker, binary, wait_for};
 use ringmain_tests::checker::read_all;
 use ringmain_tests::client::{Client, FETCH};
 use ringmain_tests::wire::Writer;
@@ -39,6 +39,35 @@ fn a_clean_stop_empties_the_journal_and_a_restart_has_all() {
     }
     let broker = Broker::start(&data, &[]);
     let found = read_all(&mut Client::connect(&broker.address), "kept", 1);
+    assert!(found.into_iter().map(|(_, value)| value).eq(produced), "everything is there, in order");
+    assert!(broker.stop().success());
+}
+
+#[test]
+fn relaxed_durability_is_said_at_the_start_and_a_kill_takes_nothing_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let mut produced = Vec::new();
+    for round in 0..3 {
+        let broker = Broker::start(&data, &["ringmain.durability=relaxed"]);
+        wait_for("a word about it", || broker.log().contains("durability is relaxed").then_some(()));
+        let mut client = Client::connect(&broker.address);
+        if round == 0 {
+            client.create_topic_and_wait("kept", 1);
+        }
+        client.wait_for_leaders("kept", 1);
+        for request in 0..20 {
+            let values = values(round * 200 + request * 10, 10);
+            let answer = client.produce("kept", 0, &batch::build(&values)).unwrap();
+            assert_eq!((answer.error_code, answer.base_offset), (0, i64::try_from(produced.len()).unwrap()));
+            produced.extend(values);
+        }
+        broker.kill();
+    }
+    let broker = Broker::start(&data, &[]);
+    let mut client = Client::connect(&broker.address);
+    client.wait_for_leaders("kept", 1);
+    let found = read_all(&mut client, "kept", 0);
     assert!(found.into_iter().map(|(_, value)| value).eq(produced), "everything is there, in order");
     assert!(broker.stop().success());
 }

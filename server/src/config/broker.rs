@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmain_storage::config::StoreConfig;
+use ringmain_storage::config::{Durability, StoreConfig};
 
 use super::layers::Layers;
 use super::listeners::Listeners;
@@ -81,6 +81,9 @@ impl BrokerConfig {
             None => quarter,
             set => count(set),
         };
+        if resolved.text("ringmain.durability") == Some("relaxed") {
+            store.durability = Durability::Relaxed;
+        }
         store.retention_check_interval =
             Duration::from_millis(count_u64(resolved.integer("log.retention.check.interval.ms")));
         let set_at_start = resolved.set_at_start();
@@ -228,6 +231,15 @@ mod tests {
         assert!(config.auto_create_topics);
         assert_eq!(config.store.tail_cache_bytes, 1 << 30);
         assert_eq!(config.net.idle_max, Duration::from_mins(10));
+    }
+
+    #[test]
+    fn durability_is_strict_unless_somebody_relaxes_it() {
+        assert_eq!(config(&[]).unwrap().store.durability, Durability::Strict);
+        assert_eq!(config(&["ringmain.durability=relaxed"]).unwrap().store.durability, Durability::Relaxed);
+        let settings = ["log.flush.interval.messages=7", "log.flush.interval.ms=8"];
+        let log = config(&settings).unwrap().topic_defaults.log;
+        assert_eq!((log.flush_messages, log.flush_ms), (7, 8));
     }
 
     #[test]

@@ -379,17 +379,27 @@ pub const KEYS: &[Key] = &[
     Key::new("log.preallocate", Kind::Bool, Some("false"), "Kept for Kafka's sake; blocks are always allocated ahead.")
         .dynamic(),
     Key::new(
+        "ringmain.durability",
+        Kind::Choice(&["strict", "relaxed"]),
+        Some("strict"),
+        "When acks=1 and acks=all are answered, and consumers see a record: `strict`, when it is on stable media; `relaxed`, \
+         as in Kafka, when it is written: kill -9 takes nothing back then, and a power cut up to 100 ms or 8 MiB of \
+         acknowledged records, the last ones.",
+    ),
+    Key::new(
         "log.flush.interval.messages",
         Kind::Long(1, i64::MAX),
         Some("9223372036854775807"),
-        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+        "With ringmain.durability=relaxed: records of a partition that a power cut may take back; an acknowledgement \
+         beyond waits until they are on stable media. Without effect if it is strict.",
     )
     .dynamic(),
     Key::new(
         "log.flush.interval.ms",
         Kind::Long(0, i64::MAX),
         None,
-        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+        "With ringmain.durability=relaxed: after how long a record is on stable media, if that is less than the usual \
+         100 ms. Without effect if it is strict.",
     )
     .unit(Unit::Milliseconds)
     .dynamic(),

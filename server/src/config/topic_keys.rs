@@ -68,7 +68,8 @@ pub const KEYS: &[Key] = &[
         "flush.messages",
         Kind::Long(1, i64::MAX),
         Some("9223372036854775807"),
-        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+        "With ringmain.durability=relaxed: records that a power cut may take back; an acknowledgement beyond waits until they \
+         are on stable media. Without effect if it is strict.",
     )
     .dynamic()
     .synonym("log.flush.interval.messages"),
@@ -76,7 +77,8 @@ pub const KEYS: &[Key] = &[
         "flush.ms",
         Kind::Long(0, i64::MAX),
         Some("9223372036854775807"),
-        "Kept for Kafka's sake; every acknowledgement waits for stable media anyhow.",
+        "With ringmain.durability=relaxed: after how long a record is on stable media, if that is less than the usual 100 ms. \
+         Without effect if it is strict.",
     )
     .unit(Unit::Milliseconds)
     .dynamic()

@@ -12,7 +12,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
         &["num.recovery.threads.per.data.dir", "log.flush.offset.checkpoint.interval.ms"],
     ),
     (
-        "an acknowledged record is on stable media already",
+        "what is acknowledged is synced at once, or after 100 ms (ringmain.durability)",
         &["log.flush.scheduler.interval.ms", "log.flush.start.offset.checkpoint.interval.ms"],
     ),
     ("the kernel sizes the buffers of sockets", &["socket.send.buffer.bytes", "socket.receive.buffer.bytes"]),

@@ -94,6 +94,8 @@ impl TopicSettings {
             "segment.index.bytes" => self.log.index_bytes_max = value.parse().ok()?,
             "file.delete.delay.ms" => self.log.file_delete_delay_ms = value.parse().ok()?,
             "index.interval.bytes" => self.log.index_interval_bytes = value.parse().ok()?,
+            "flush.messages" => self.log.flush_messages = value.parse().ok()?,
+            "flush.ms" => self.log.flush_ms = value.parse().ok()?,
             "retention.ms" => self.log.retention_ms = value.parse().ok()?,
             "retention.bytes" => self.log.retention_bytes = value.parse().ok()?,
             "max.message.bytes" => self.log.max_message_bytes = value.parse().ok()?,

@@ -9,12 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use futures::channel::oneshot;
 
 use super::frame::{self, Descriptor, EntryKind};
+use super::relaxed::Unsynced;
 use crate::config::StoreConfig;
 use crate::error::StorageFailed;
 use crate::io::{Io, IoError};
@@ -73,6 +75,8 @@ pub struct LogPoint {
 pub trait Journaled {
     /// The log's bytes up to `point`, records below `end`, are on stable media.
     fn journaled(&self, point: LogPoint, end: Offset);
+    /// Under relaxed durability: records below `end` are written. After how long they have to be on stable media.
+    fn written(&self, end: Offset) -> Duration;
 }
 
 /// Who hears of an entry's durability.
@@ -137,6 +141,8 @@ pub struct Journal<I: Io> {
     pub(super) vouched: Cell<bool>,
     /// Up to which frame everything is on stable media.
     pub(super) durable_sequence: Cell<u64>,
+    /// What is written and not synced, under relaxed durability.
+    pub(super) unsynced: RefCell<Unsynced>,
     /// Bytes of what waits in both queues, descriptors included.
     pub(super) queued_bytes: Cell<usize>,
     /// Groups that are being written.
@@ -206,6 +212,7 @@ impl<I: Io> Journal<I> {
             }),
             vouched: Cell::new(true),
             durable_sequence: Cell::new(0),
+            unsynced: RefCell::default(),
             queued_bytes: Cell::new(0),
             in_flight: Cell::new(0),
             in_hand: Cell::new(false),
@@ -357,7 +364,8 @@ impl<I: Io> Journal<I> {
     /// the journal's room is for what is tried again and again until there is some.
     pub async fn barrier(&self) -> Result<(), StorageFailed> {
         let queues_are_empty = self.queue.borrow().is_empty() && self.carried.borrow().is_empty();
-        if queues_are_empty && !self.in_hand.get() && self.in_flight.get() == 0 {
+        let is_synced = self.unsynced.borrow().due.is_none();
+        if queues_are_empty && is_synced && !self.in_hand.get() && self.in_flight.get() == 0 {
             return self.failure.check();
         }
         self.wait(None).await
@@ -452,6 +460,7 @@ impl<I: Io> Journal<I> {
         for queue in [&self.queue, &self.carried] {
             queue.borrow_mut().clear();
         }
+        self.unsynced.borrow_mut().told.clear();
         self.queued_bytes.set(0);
         self.work.notify(usize::MAX);
         self.ring_moved.notify(usize::MAX);

@@ -12,7 +12,9 @@ use futures::stream::{FuturesOrdered, StreamExt};
 
 use super::frame::{self, Descriptor, EntryKind, FrameHeader};
 use super::journal::{Done, Journal, LapEnds, LogPoint, Queued, RingFile, file_name};
+use crate::config::Durability;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
+use crate::segment::segment::to_u64;
 use crate::space::{RETRY_INTERVAL, is_no_space};
 
 /// Zeroes are written to a new file in steps of this size, so that it hinders others little.
@@ -45,7 +47,9 @@ impl<I: Io> Journal<I> {
                 return Ok(());
             }
             let work = self.work.listen();
-            if self.begins() {
+            if self.sync_is_due() {
+                self.sync_written().await?;
+            } else if self.begins() {
                 self.begin(&mut in_flight, &mut buffers).await?;
             } else if !in_flight.is_empty() {
                 if let Either::Left((Some(written), _)) = select(in_flight.next(), work).await {
@@ -53,6 +57,8 @@ impl<I: Io> Journal<I> {
                 }
             } else if self.stopping.get() {
                 return Ok(());
+            } else if let Some(left) = self.until_sync() {
+                select(work, std::pin::pin!(self.io.sleep(left))).await;
             } else if self.vouched.get() {
                 work.await;
             } else {
@@ -86,6 +92,7 @@ impl<I: Io> Journal<I> {
             while let Some(written) = in_flight.next().await {
                 buffers.push(self.finish(written?));
             }
+            self.sync_written().await?;
             self.rotate(&group).await?;
         }
         let usual = self.config.group_bytes_max + BLOCK_BYTES;
@@ -148,23 +155,37 @@ impl<I: Io> Journal<I> {
             }
         }
         let file = current.file.clone();
-        let (io, counters) = (self.io.clone(), Arc::clone(&self.config.counters));
+        let (io, counters, durability) =
+            (self.io.clone(), Arc::clone(&self.config.counters), self.config.durability);
         counters.count_group(group.iter().map(|queued| queued.payload.len()), buffer.len());
         Box::pin(async move {
             let began = io.now();
-            let buffer = file.write_durable_at(buffer, position).await?;
+            let buffer = match durability {
+                Durability::Strict => file.write_durable_at(buffer, position).await?,
+                Durability::Relaxed => file.write_at(buffer, position).await?,
+            };
             counters.sync_micros.record_micros(io.now().saturating_sub(began));
             Ok(Written { buffer, group, sequence })
         })
     }
 
-    /// Tells everyone in a group, whose frame and all before it are durable.
+    /// Tells everyone in a group whose frame, with all before it, is durable, or under relaxed durability will be.
     fn finish(&self, written: Written) -> AlignedBuffer {
         let Written { buffer, group, sequence } = written;
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        self.durable_sequence.set(sequence);
         // An empty frame needs no voucher of its own.
         self.vouched.set(group.is_empty());
+        if self.config.durability == Durability::Relaxed {
+            self.note_written(group, sequence, to_u64(buffer.len()));
+        } else {
+            self.durable_sequence.set(sequence);
+            Self::tell(group);
+        }
+        buffer
+    }
+
+    /// Tells everyone in a group that is durable.
+    pub(super) fn tell(group: Vec<Queued>) {
         for queued in group {
             match queued.done {
                 Done::Log(log, end) => {
@@ -176,7 +197,6 @@ impl<I: Io> Journal<I> {
                 Done::Nobody => {}
             }
         }
-        buffer
     }
 
     /// Goes on to the next file, for a group: a free one, or a new one if the ring may grow. Carried entries, queued or

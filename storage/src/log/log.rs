@@ -87,8 +87,10 @@ pub struct Log<I: Io> {
     pub(crate) config: RefCell<LogConfig>,
     pub(crate) state: RefCell<State<I>>,
     pub(crate) offsets: Cell<LogOffsets>,
-    /// Where the durable bytes end.
+    /// Where the bytes end that are on stable media.
     pub(crate) durable: Cell<LogPoint>,
+    /// End of the records that are: under relaxed durability others are acknowledged before.
+    pub(crate) synced_end: Cell<Offset>,
     pub(crate) changed: Changes,
     /// No more appends.
     pub(crate) closed: Cell<bool>,
@@ -425,14 +427,34 @@ impl<I: Io> Log<I> {
     }
 }
 
-impl<I: Io> Journaled for Log<I> {
-    fn journaled(&self, point: LogPoint, end: Offset) {
+impl<I: Io> Log<I> {
+    /// Acknowledges records below `end`.
+    fn acknowledge(&self, end: Offset) {
         let mut offsets = self.offsets.get();
         offsets.durable_offset = end.max(offsets.durable_offset);
         offsets.check();
         self.offsets.set(offsets);
-        self.durable.set(point.max(self.durable.get()));
         self.changed.notify(usize::MAX);
+    }
+}
+
+impl<I: Io> Journaled for Log<I> {
+    fn written(&self, end: Offset) -> Duration {
+        let (flush_messages, flush_ms) = {
+            let config = self.config.borrow();
+            (config.flush_messages, config.flush_ms)
+        };
+        if end.0.saturating_sub(self.synced_end.get().0) >= flush_messages {
+            return Duration::ZERO;
+        }
+        self.acknowledge(end);
+        Duration::from_millis(u64::try_from(flush_ms).unwrap_or(0))
+    }
+
+    fn journaled(&self, point: LogPoint, end: Offset) {
+        self.synced_end.set(end.max(self.synced_end.get()));
+        self.durable.set(point.max(self.durable.get()));
+        self.acknowledge(end);
         if self.unwritten() >= self.shared.config.write_behind_bytes {
             self.make_due();
         }

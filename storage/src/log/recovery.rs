@@ -137,6 +137,7 @@ impl<I: Io> Log<I> {
             }),
             offsets: Cell::new(LogOffsets::all_at(start)),
             durable: Cell::new(LogPoint { segment_base: start, position: 0 }),
+            synced_end: Cell::new(start),
             changed: Changes::default(),
             closed: Cell::new(false),
             leftovers_removed: Cell::new(false),
@@ -556,6 +557,7 @@ impl<I: Io> Log<I> {
         };
         offsets.check();
         self.offsets.set(offsets);
+        self.synced_end.set(end);
         Ok(())
     }
 }

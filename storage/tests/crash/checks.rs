@@ -46,6 +46,7 @@ pub(crate) async fn check_log(log: &Log<SimIo>, expected: &mut ExpectedLog) -> R
     expected.sent.truncate(batches);
     expected.stopped_at = expected.stopped_at.min(batches);
     expected.acknowledged_end = durable.max(expected.acknowledged_end);
+    expected.synced_end = durable;
     expected.start = (start, start);
     Ok(())
 }

@@ -12,6 +12,7 @@ mod full_disk;
 mod index_files;
 mod many_lives;
 mod model;
+mod relaxed;
 mod rolled;
 mod rot;
 mod shards;

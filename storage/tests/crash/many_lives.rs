@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use ringmain_storage::config::Durability;
 use ringmain_storage::io::sim::{Random, SimWorld, Stopped};
 
 use crate::cuts;
@@ -18,6 +19,8 @@ use crate::workload::{Life, Shared};
 const CUTS_USUAL: u64 = 400;
 /// Lives of one world.
 const LIVES: i32 = 6;
+/// Worlds under relaxed durability.
+const LIVES_RELAXED: u64 = 40;
 /// Somebody who waits hears of it after so many cuts.
 const CUTS_TOLD: u64 = 10_000;
 
@@ -27,10 +30,10 @@ fn given(name: &str) -> Option<u64> {
 }
 
 /// One world and its lives; a failure names the seed.
-fn lives(seed: u64) {
+fn lives(seed: u64, durability: Durability) {
     let mut random = Random::new(seed);
     let mut world = SimWorld::new(seed);
-    let mut expected = Expected { directories: 1 + random.index(2), ..Expected::default() };
+    let mut expected = Expected { directories: 1 + random.index(2), durability, ..Expected::default() };
     let mut is_cut = false;
     for number in 0..LIVES {
         let life = Life { seed, number, batches: 12, close: random.one_in(4) };
@@ -48,10 +51,25 @@ fn lives(seed: u64) {
         }
         expected = after;
         is_cut = !random.one_in(5);
+        if is_cut {
+            expected.power_cut();
+        }
         world = if is_cut { world.crash(random.number()) } else { world.kill(random.number()) };
     }
-    let world = if is_cut { world } else { world.crash(random.number()) };
+    if !is_cut {
+        expected.power_cut();
+        world = world.crash(random.number());
+    }
     recover(&world, &expected, &format!("seed {seed}, after its lives")).unwrap();
+}
+
+#[test]
+fn relaxed_durability_loses_to_a_power_cut_the_end_of_what_was_not_synced_and_nothing_else() {
+    let before = cuts::so_far();
+    for seed in 0..LIVES_RELAXED {
+        lives(seed, Durability::Relaxed);
+    }
+    cuts::tell(cuts::so_far() - before);
 }
 
 /// Ends the other threads when one fails.
@@ -74,7 +92,7 @@ fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
         let _running = Running(&failed);
         while total.load(Ordering::Relaxed) < wanted && !failed.load(Ordering::Relaxed) {
             let (seed, before) = (next.fetch_add(1, Ordering::Relaxed), cuts::so_far());
-            lives(seed);
+            lives(seed, Durability::Strict);
             let made = cuts::so_far() - before;
             let total = total.fetch_add(made, Ordering::Relaxed) + made;
             if total / CUTS_TOLD > (total - made) / CUTS_TOLD {

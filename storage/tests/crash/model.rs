@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use ringmain_storage::config::TimestampType;
+use ringmain_storage::config::{Durability, TimestampType};
 use ringmain_storage::record::batch;
 use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey, TimestampMs};
 
 use crate::checks::check_log;
 use crate::shards::Shards;
+use crate::wide::flush_messages;
 
 /// Whether a log must, may or must not be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,8 @@ pub(crate) struct ExpectedLog {
     pub(crate) acknowledged_end: i64,
     /// End of what a reader saw.
     pub(crate) seen_end: i64,
+    /// End of what was on stable media when it was last opened or stopped.
+    pub(crate) synced_end: i64,
     /// The log start that was answered, and the one that was asked for.
     pub(crate) start: (i64, i64),
     /// Batches there were when a clean stop last began: of those before, each producer's last one alone stays known.
@@ -87,6 +90,7 @@ impl ExpectedLog {
             sent: Vec::new(),
             acknowledged_end: 0,
             seen_end: 0,
+            synced_end: 0,
             start: (0, 0),
             stopped_at: 0,
         }
@@ -107,11 +111,13 @@ pub(crate) struct Expected {
     pub(crate) opens: u32,
     /// Log directories.
     pub(crate) directories: usize,
+    /// When records are acknowledged.
+    pub(crate) durability: Durability,
 }
 
 impl Default for Expected {
     fn default() -> Self {
-        Self { logs: BTreeMap::new(), opens: 0, directories: 1 }
+        Self { logs: BTreeMap::new(), opens: 0, directories: 1, durability: Durability::Strict }
     }
 }
 
@@ -131,6 +137,24 @@ impl Expected {
     pub(crate) fn stopping(&mut self) {
         for log in self.logs.values_mut() {
             log.stopped_at = log.sent.len();
+        }
+    }
+
+    /// A clean stop has ended.
+    pub(crate) fn stopped(&mut self) {
+        for log in self.logs.values_mut() {
+            log.synced_end = log.sent_end();
+        }
+    }
+
+    /// The power was cut: under relaxed durability what was not synced may be lost, unless its topic flushes every record.
+    pub(crate) fn power_cut(&mut self) {
+        if self.durability == Durability::Strict {
+            return;
+        }
+        for (_, log) in self.logs.iter_mut().filter(|(key, _)| flush_messages(**key) > 1) {
+            log.acknowledged_end = log.synced_end.max(log.start.0);
+            log.seen_end = log.acknowledged_end;
         }
     }
 

@@ -50,8 +50,14 @@ pub(crate) async fn live(io: SimIo, expected: Shared, life: Life) -> Result<(), 
     if life.close {
         expected.borrow_mut().stopping();
         manager.close().await.map_err(|error| format!("close: {error}"))?;
+        expected.borrow_mut().stopped();
     }
     Ok(())
+}
+
+/// `flush.messages`, which counts under relaxed durability alone.
+pub(crate) fn flush_messages(key: PartitionKey) -> i64 {
+    [i64::MAX, 1][usize::from(key.partition.0 % 2 == 1)]
 }
 
 /// Segments of several sizes, rolls by time, the log's own time: by the partition, so that it is the same in each life.
@@ -63,6 +69,8 @@ fn config_of(key: PartitionKey) -> LogConfig {
         segment_ms: if partition % 3 == 1 { 25 } else { i64::MAX },
         timestamp_type: timestamps[usize::from(partition == 4)],
         file_delete_delay_ms: [0, 20][partition % 2],
+        flush_messages: flush_messages(key),
+        flush_ms: [i64::MAX, 3][partition / 2 % 2],
         ..small_log()
     }
 }

@@ -74,7 +74,8 @@ pub(crate) async fn open(io: SimIo, expected: &Shared) -> Result<(Rc<Shards>, Re
         check_index_files(&io, &log_dir(number)).await?;
     }
     let counts = (model.directories, model.next_shard_count());
-    let (manager, report) = Shards::open(io, small_store(), counts).await?;
+    let config = StoreConfig { durability: model.durability, ..small_store() };
+    let (manager, report) = Shards::open(io, config, counts).await?;
     model.check(&manager).await?;
     *expected.borrow_mut() = model;
     Ok((manager, report))
