@@ -107,6 +107,7 @@ impl<I: Io> Log<I> {
         segment: &Segment<I>,
         [offsets, times]: [Vec<u8>; 2],
     ) -> Result<(), IoError> {
+        let _writer = self.index_writer.lock().await;
         let io = &self.shared.io;
         io.replace_file(&segment.path(offset_index::SUFFIX), offsets).await?;
         io.replace_file(&segment.path(time_index::SUFFIX), times).await
@@ -137,6 +138,12 @@ impl<I: Io> Log<I> {
         let Some((last_offset, Position(at))) = offsets.last() else {
             return Some((SparseIndex::new(segment.base_offset, interval), 0));
         };
+        if times.last().is_none()
+            && self.header_at(segment, 0).await.ok()??.max_timestamp() == TimestampMs(0)
+        {
+            // The entry of a first record from 1970 is all zeroes, as room for entries that never came is.
+            return None;
+        }
         let header = self.header_at(segment, at).await.ok()??;
         let fits = header.last_offset() == last_offset
             && header.batch_bytes().is_some_and(|bytes| at + to_u64(bytes) <= segment.size.get());

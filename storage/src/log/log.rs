@@ -104,6 +104,8 @@ pub struct Log<I: Io> {
     pub(crate) scanned_end: Cell<Offset>,
     /// Held by whoever writes segments of this log.
     pub(crate) writer: Mutex<()>,
+    /// Held by whoever writes index files: a reader that rebuilt an index may do so while the segment is sealed.
+    pub(crate) index_writer: Mutex<()>,
     /// Whether it waits in the store's list of due logs.
     pub(crate) due: Cell<bool>,
     /// Laps its small remainder was carried without being written.

@@ -145,6 +145,7 @@ impl<I: Io> Log<I> {
             replayed_below: Cell::new(Offset(0)),
             scanned_end: Cell::new(Offset(0)),
             writer: Mutex::new(()),
+            index_writer: Mutex::new(()),
             due: Cell::new(false),
             carry_laps: Cell::new(0),
             wanting: Cell::new(false),

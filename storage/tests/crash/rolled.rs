@@ -1,4 +1,5 @@
-//! A segment that is rolled by the first append after a start: its last block is rewritten, padded, when it is sealed.
+//! A segment that is rolled by the first append after a start: its last block is rewritten, padded, when it is sealed, and
+//! readers may be making its index then.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,12 +27,14 @@ async fn append(log: &Log<SimIo>, timestamp: i64) {
     log.wait_durable(appended.answered_at()).await.unwrap();
 }
 
-/// Appends one record and stops.
-async fn stop(io: SimIo) {
+/// Appends records and stops.
+async fn stop(io: SimIo, records: usize) {
     io.create_directory(Path::new("/data")).await.unwrap();
     let (manager, _) = LogManager::open(io, small_store()).await.unwrap();
     let log = manager.create_log(key(1, 0), "t", small_log()).await.unwrap();
-    append(&log, 0).await;
+    for _ in 0..records {
+        append(&log, 0).await;
+    }
     manager.close().await.unwrap();
 }
 
@@ -49,7 +52,7 @@ async fn roll(io: SimIo) {
 fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
     let _told = cuts::Told;
     let stopped = SimWorld::new(1);
-    stopped.run(stop(stopped.io())).unwrap();
+    stopped.run(stop(stopped.io(), 1)).unwrap();
     let whole = stopped.crash(1);
     whole.run(roll(whole.io())).unwrap();
     for step in 0..whole.steps() {
@@ -67,5 +70,42 @@ fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
             assert!(read.len() > 5000, "cut at {step}, crash {crash}");
             cuts::count();
         }
+    }
+}
+
+/// Rolls as [`roll`] does while readers look for a time in the first segment.
+async fn roll_and_read(io: SimIo) -> Result<(), String> {
+    let (manager, _) = LogManager::open(io.clone(), small_store()).await.map_err(|error| error.to_string())?;
+    let config = LogConfig { segment_ms: 10, ..small_log() };
+    let log = manager.create_log(key(1, 0), "t", config).await.map_err(|error| error.to_string())?;
+    let read = async || {
+        log.offset_for_timestamp(TimestampMs(0), Offset(1)).await.map_err(|error| error.to_string())
+    };
+    let later = async |micros| {
+        io.sleep(Duration::from_micros(micros)).await;
+        read().await
+    };
+    let append = async {
+        append(&log, 100).await;
+        append(&log, 200).await;
+        log.enforce_retention(TimestampMs(0)).await.map_err(|error| error.to_string())
+    };
+    let (_, first, second, third) = futures::join!(append, read(), later(100), later(1000));
+    for found in [first?, second?, third?] {
+        if found != Some((TimestampMs(0), Offset(0))) {
+            return Err(format!("{found:?}"));
+        }
+    }
+    io.sleep(Duration::from_secs(1)).await;
+    log.failure().map_or(Ok(()), |failed| Err(failed.to_string()))
+}
+
+#[test]
+fn a_segment_whose_index_readers_make_while_it_is_sealed_stays_online() {
+    let stopped = SimWorld::new(1);
+    stopped.run(stop(stopped.io(), 3)).unwrap();
+    for seed in 0..300 {
+        let world = stopped.crash(seed);
+        world.run(roll_and_read(world.io())).unwrap().unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     }
 }
