@@ -138,8 +138,7 @@ impl<I: Io> Log<I> {
         let Some((last_offset, Position(at))) = offsets.last() else {
             return Some((SparseIndex::new(segment.base_offset, interval), 0));
         };
-        if times.last().is_none()
-            && self.header_at(segment, 0).await.ok()??.max_timestamp() == TimestampMs(0)
+        if times.last().is_none() && self.header_at(segment, 0).await.ok()??.max_timestamp() == TimestampMs(0)
         {
             // The entry of a first record from 1970 is all zeroes, as room for entries that never came is.
             return None;

@@ -75,12 +75,12 @@ fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
 
 /// Rolls as [`roll`] does while readers look for a time in the first segment.
 async fn roll_and_read(io: SimIo) -> Result<(), String> {
-    let (manager, _) = LogManager::open(io.clone(), small_store()).await.map_err(|error| error.to_string())?;
+    let (manager, _) =
+        LogManager::open(io.clone(), small_store()).await.map_err(|error| error.to_string())?;
     let config = LogConfig { segment_ms: 10, ..small_log() };
     let log = manager.create_log(key(1, 0), "t", config).await.map_err(|error| error.to_string())?;
-    let read = async || {
-        log.offset_for_timestamp(TimestampMs(0), Offset(1)).await.map_err(|error| error.to_string())
-    };
+    let read =
+        async || log.offset_for_timestamp(TimestampMs(0), Offset(1)).await.map_err(|error| error.to_string());
     let later = async |micros| {
         io.sleep(Duration::from_micros(micros)).await;
         read().await
