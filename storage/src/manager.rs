@@ -128,6 +128,7 @@ impl<I: Io> LogManager<I> {
             is_start_told: false,
             clean_end: None,
             is_journalled_whole: true,
+            last_index: None,
         };
         let log = Log::new(shared, &known, config);
         self.logs.borrow_mut().insert(key, Rc::clone(&log));

@@ -24,6 +24,9 @@ use super::{AlignedBuffer, executor};
 /// keeps what overflows. A shard has one journal group, a few segment writes and a few cold reads in flight.
 const RING_ENTRIES: u32 = 128;
 
+/// One read asks for no more, as the kernel gives no more: who wants more asks again.
+const READ_BYTES_MAX: usize = 1 << 30;
+
 /// The completion of the wake-up that ends the collecting task; no operation has this number.
 const WAKE_UP: u64 = u64::MAX;
 
@@ -82,7 +85,7 @@ impl Ring {
         self.perform(file, Some(buffer), |descriptor, buffer| {
             let room = buffer.as_mut().and_then(|buffer| buffer.room_from(buffer_start));
             let (start, size) = room.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let size = u32::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let size = u32::try_from(size.min(READ_BYTES_MAX)).unwrap_or(0);
             Ok(opcode::Read::new(descriptor, start, size).offset(position).build())
         })
         .await

@@ -4,23 +4,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::frame::{self, Descriptor, EntryKind, Frame, Look};
 use crate::error::OpenError;
-use crate::io::{BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
+use crate::io::{BLOCK_BYTES, Io, IoFile, OpenHow};
 use crate::record::batch::{self, BatchHeader};
 use crate::segment::segment::{to_u64, to_usize};
 use crate::types::PartitionKey;
 
-/// Read in steps of this size: large enough for the disk's full speed.
-const READ_BYTES: usize = 1 << 20;
-/// Reads in flight.
+/// Files read at a time, each by one read: the disk is never idle.
 const READS: usize = 4;
 /// So much of a file is read to see whether any of it is needed: several groups of the usual size.
 const PROBE_BYTES: u64 = 4 << 20;
-const _: () = assert!(PROBE_BYTES.is_multiple_of(READ_BYTES as u64));
+const _: () = assert!(PROBE_BYTES.is_multiple_of(BLOCK_BYTES as u64));
 /// A block that was never written to.
 const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 /// A journal file is at most this long; a longer one is not ours.
@@ -111,13 +109,16 @@ pub async fn make_durable<I: Io>(io: &I, directory: &Path) -> Result<(), OpenErr
 pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result<Replayed, OpenError> {
     let mut replayed = Replayed::default();
     let mut epochs: BTreeMap<u64, Vec<Loaded>> = BTreeMap::new();
-    for name in io.list_directory(directory).await? {
-        let Some(epoch) = epoch_of(&name) else { continue };
-        if epoch < from.epoch {
-            continue;
-        }
+    let names = io.list_directory(directory).await?;
+    let files = names.iter().filter_map(|name| Some((directory.join(name), epoch_of(name)?)));
+    let loading = files.filter(|(_, epoch)| *epoch >= from.epoch).map(|(path, epoch)| async move {
         let sequence = if epoch == from.epoch { from.sequence } else { 1 };
-        if let Some(loaded) = load(io, directory.join(&name), ReplayFrom { epoch, sequence }).await? {
+        let loaded = load(io, path, ReplayFrom { epoch, sequence }).await?;
+        Ok::<_, OpenError>(loaded.map(|loaded| (epoch, loaded)))
+    });
+    let mut loading = stream::iter(loading).buffered(READS);
+    while let Some(loaded) = loading.try_next().await? {
+        if let Some((epoch, loaded)) = loaded {
             epochs.entry(epoch).or_default().push(loaded);
         }
     }
@@ -140,12 +141,15 @@ async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option
     if size > FILE_BYTES_MAX {
         return Err(OpenError::Damaged { path, what: format!("{size} bytes long") });
     }
-    let mut bytes = BytesMut::new();
-    read_to(&file, &mut bytes, size.min(PROBE_BYTES)).await?;
+    let upto = |end: u64| to_usize(end).next_multiple_of(BLOCK_BYTES);
+    let mut bytes = file.read_at(0, upto(size.min(PROBE_BYTES))).await?;
     if needs_nothing_of(&bytes, needed) {
         return Ok(None);
     }
-    read_to(&file, &mut bytes, size).await?;
+    if to_u64(bytes.len()) < size {
+        // From its begin again: all of it lies in one piece, which the entries are slices of.
+        bytes = file.read_at(0, upto(size)).await?;
+    }
     let first = match frame::look(&bytes) {
         Look::Frame(first) => Some(first).filter(|first| first.header.epoch == needed.epoch),
         Look::UnknownVersion(version) => {
@@ -153,21 +157,7 @@ async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option
         }
         Look::Absent | Look::Damaged | Look::Short(_) => None,
     };
-    Ok(Some(Loaded { path, bytes: bytes.freeze(), first }))
-}
-
-/// Reads on from the end of `bytes` to `end`, or to the end of the file.
-async fn read_to<F: IoFile>(file: &F, bytes: &mut BytesMut, end: u64) -> Result<(), IoError> {
-    let steps = (to_u64(bytes.len())..end).step_by(READ_BYTES);
-    let mut reads = stream::iter(steps.map(|at| file.read_at(at, READ_BYTES))).buffered(READS);
-    bytes.reserve(to_usize(end).saturating_sub(bytes.len()));
-    while let Some(read) = reads.try_next().await? {
-        bytes.extend_from_slice(&read);
-        if read.len() < READ_BYTES {
-            break;
-        }
-    }
-    Ok(())
+    Ok(Some(Loaded { path, bytes: Bytes::from_owner(bytes), first }))
 }
 
 /// Whether the begin of a file says that it was never written to, or not since what it holds was needed. If its first

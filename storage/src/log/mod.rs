@@ -12,6 +12,7 @@ mod indexing;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;
 pub mod offsets;
+mod placing;
 pub mod producer_snapshot;
 pub mod producer_state;
 mod read;

@@ -254,6 +254,8 @@ impl<I: Io> Log<I> {
             let written = segment.written.get();
             let piece = if position < written {
                 segment.read_file(position, to.min(written)).await?
+            } else if let Some(piece) = segment.of_head(position, to) {
+                piece
             } else {
                 let mut piece = vec![0; to_usize(to - position)];
                 copy_pending(&self.state.borrow(), segment, position, &mut piece);

@@ -21,19 +21,18 @@ use super::swaps::finish_swaps;
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
 use crate::error::OpenError;
-use crate::io::{AlignedBuffer, Io, IoError, IoFile};
+use crate::io::{Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::LogPoint;
 use crate::record::batch::{self, BatchHeader};
 use crate::segment::offset_index::{self, OffsetIndex};
-use crate::segment::segment::{BLOCK, Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
+use crate::segment::segment::{Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
 use crate::shared::Shared;
-use crate::space::{Room, is_no_space};
+use crate::space::Room;
 use crate::types::{Offset, PartitionKey, Position};
 
 /// Small files of a log are refused above this.
 const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
-const CHUNK_BYTES: u64 = 1 << 20;
 
 /// What is known of a log before its folder is looked into.
 pub(crate) struct Known<'a> {
@@ -55,6 +54,8 @@ pub(crate) struct Known<'a> {
     pub(crate) clean_end: Option<Offset>,
     /// Whether the journals have all of it, from its creation on.
     pub(crate) is_journalled_whole: bool,
+    /// The last segment's offset index, once it is read.
+    pub(crate) last_index: Option<Vec<u8>>,
 }
 
 /// Counts for the report.
@@ -107,6 +108,14 @@ fn unsettled(known: &Known<'_>, base: Offset, runs: Vec<(u64, Bytes)>) -> Vec<(u
             (position + below, bytes.slice(to_usize(below)..))
         })
         .collect()
+}
+
+/// A batch's start near the end of a cleanly closed segment, from its index: 0 if that is missing or wrong.
+fn last_indexed<I: Io>(segment: &Segment<I>, index: Option<&[u8]>) -> u64 {
+    let size = segment.size.get();
+    let index = index.and_then(|file| OffsetIndex::read(segment.base_offset, file, size).ok());
+    let floor = block_floor(size);
+    index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
 }
 
 /// Batches looked at again say nothing new: an older epoch would drop those after it.
@@ -199,7 +208,7 @@ impl<I: Io> Log<I> {
         known.check_segments(&bases, log_start, &names)?;
         known.log_start_offset = log_start.max(bases.first().copied().unwrap_or(log_start));
         let log = Self::new(shared, &known, LogConfig::default());
-        log.load_state(&known, &names).await?;
+        known.last_index = log.load_state(&known, &names).await?;
         let removed = |(base, _): &&(Offset, Bytes)| bases.first().is_some_and(|first| base < first);
         log.remember_removed(appended.iter().filter(removed).map(|(_, batch)| batch));
         for base in &bases {
@@ -213,18 +222,19 @@ impl<I: Io> Log<I> {
         Ok(log)
     }
 
-    /// Producers and epochs as of the checkpoint, or from Kafka's own files after a clean stop.
-    async fn load_state(&self, known: &Known<'_>, names: &[String]) -> Result<(), OpenError> {
+    /// Producers and epochs as of the checkpoint, or from Kafka's own files after a clean stop: then the last segment's
+    /// offset index comes with them, if it is there.
+    async fn load_state(&self, known: &Known<'_>, names: &[String]) -> Result<Option<Vec<u8>>, OpenError> {
         if let Some(checkpoint) = known.checkpoint {
             let mut state = self.state.borrow_mut();
             state.producers = checkpoint.producers.clone();
             state.epochs = checkpoint.epochs.clone();
             self.replayed_below.set(checkpoint.state_offset);
-            return Ok(());
+            return Ok(None);
         }
         if known.is_journalled_whole {
             // A snapshot knows less: one batch of each producer.
-            return Ok(());
+            return Ok(None);
         }
         let io = &self.shared.io;
         let epochs = names.iter().find(|name| *name == epoch_cache::FILE_NAME).cloned();
@@ -233,8 +243,11 @@ impl<I: Io> Log<I> {
             .filter_map(|name| name.strip_suffix(producer_snapshot::SUFFIX)?.parse().ok().map(Offset));
         let newest = snapshots.max();
         let snapshot = newest.map(|newest| file_name(newest, producer_snapshot::SUFFIX));
-        let paths: Vec<PathBuf> =
-            epochs.iter().chain(&snapshot).map(|name| self.directory.join(name)).collect();
+        let last = names.iter().filter_map(|name| base_offset_of(name)).max();
+        let index = last.filter(|_| known.clean).map(|last| file_name(last, offset_index::SUFFIX));
+        let index = index.filter(|index| names.contains(index));
+        let wanted = epochs.iter().chain(&snapshot).chain(&index);
+        let paths: Vec<PathBuf> = wanted.map(|name| self.directory.join(name)).collect();
         let files = paths.iter().map(|path| (path.clone(), SMALL_FILE_BYTES_MAX)).collect();
         let mut read = paths.iter().zip(io.read_files(files).await);
         let mut state = self.state.borrow_mut();
@@ -246,7 +259,9 @@ impl<I: Io> Log<I> {
                 Err(error) => tracing::warn!("{} is rebuilt: {error}", path.display()),
             }
         }
-        if let (Some(newest), Some((path, file))) = (newest, read.next()) {
+        if let Some(newest) = newest
+            && let Some((path, file)) = read.next()
+        {
             match producer_snapshot::read_snapshot(&file?, io.wall_clock()) {
                 Ok(producers) => {
                     state.producers = producers;
@@ -255,7 +270,7 @@ impl<I: Io> Log<I> {
                 Err(error) => tracing::warn!("{} is not used: {error}", path.display()),
             }
         }
-        Ok(())
+        Ok(index.and_then(|_| read.next()?.1.ok()))
     }
 
     /// Takes what batches say whose segments are below the log start, and are not looked at: their producers go on.
@@ -302,7 +317,7 @@ impl<I: Io> Log<I> {
             Some(checkpoint) if checkpoint.recovery_point.segment_base == base => {
                 checkpoint.recovery_point.position
             }
-            None if known.clean && last => self.last_indexed(&segment).await,
+            None if known.clean && last => last_indexed(&segment, known.last_index.as_deref()),
             _ => 0,
         };
         let acknowledged = if runs.is_empty() {
@@ -316,7 +331,7 @@ impl<I: Io> Log<I> {
             }
             from
         } else {
-            let end = self.place(&segment, found, runs).await?;
+            let end = self.place(&segment, file_bytes, runs).await?;
             segment.head_journalled.set(true);
             end
         };
@@ -337,6 +352,9 @@ impl<I: Io> Log<I> {
         }
         if let Some(next) = checked.next_offset {
             self.scanned_end.set(next.max(self.scanned_end.get()));
+        }
+        if journalled {
+            self.write_recovered(&segment, last).await?;
         }
         if !last && self.seal_recovered(&segment).await? == Room::Ample {
             return Ok(());
@@ -373,106 +391,6 @@ impl<I: Io> Log<I> {
         let floor = segment.written.get();
         segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
         Ok(())
-    }
-
-    /// Writes what the journal holds of a segment into its file, whole blocks synced, the rest kept as its head. Little is
-    /// kept as a whole, to be journalled again: one write for all logs, in place of a write and a sync for each.
-    /// Returns where it ends.
-    async fn place(
-        &self,
-        segment: &Segment<I>,
-        found: Found,
-        mut runs: Vec<(u64, Bytes)>,
-    ) -> Result<u64, OpenError> {
-        let file_size = found.file_bytes.unwrap_or(0);
-        // All runs repeat the same bytes where they overlap: the log is never written twice at one position.
-        runs.sort_by_key(|(position, _)| *position);
-        let begin = runs.first().map_or(0, |(position, _)| *position);
-        let from = block_floor(begin);
-        let damaged = |what: String| damaged(&segment.path(".log"), what);
-        if file_size < begin && from != begin {
-            return Err(damaged(format!("{file_size} bytes long, but the journal goes on at {begin}")));
-        }
-        if file_size < from {
-            return Err(damaged(format!("{file_size} bytes long, but the journal goes on at {begin}")));
-        }
-        let mut content = segment.read_file(from, begin).await?.to_vec();
-        for (position, bytes) in runs {
-            let at = to_usize(position - from);
-            if at > content.len() {
-                let end = from + to_u64(content.len());
-                return Err(damaged(format!("the journal has nothing between {end} and {position}")));
-            }
-            let end = at + bytes.len();
-            if end > content.len() {
-                content.truncate(at);
-                content.extend_from_slice(&bytes);
-            }
-        }
-        let end = from + to_u64(content.len());
-        segment.size.set(end);
-        segment.written.set(from);
-        segment.synced.set(from);
-        if file_size > end {
-            segment.file().await?.truncate(end).await?;
-            segment.allocated.set(segment.allocated.get().min(end.next_multiple_of(BLOCK)));
-        }
-        let kept = to_u64(content.len());
-        let config = &self.shared.config;
-        let is_little =
-            kept <= config.carry_bytes_max && self.shared.dirty.get() + kept <= config.journal_file_bytes / 2;
-        let placed = if found.next.is_none() && is_little { from } else { block_floor(end) };
-        while segment.written.get() < placed {
-            let at = segment.written.get();
-            let bytes = (placed - at).min(CHUNK_BYTES);
-            let mut buffer = AlignedBuffer::zeroed(to_usize(bytes));
-            buffer.copy_from_slice(&content[to_usize(at - from)..to_usize(at + bytes - from)]);
-            if self.write_if_room(segment, buffer, bytes).await? == Room::Short {
-                break;
-            }
-        }
-        segment.sync().await?;
-        let placed = segment.written.get();
-        let head = Bytes::copy_from_slice(&content[to_usize(placed - from)..]);
-        *segment.head.borrow_mut() = (!head.is_empty()).then_some((placed, head));
-        Ok(end)
-    }
-
-    /// Writes to a segment. On a full device nothing is written: what is pending stays in memory, is journalled again, and
-    /// nothing is appended before it has its blocks.
-    async fn write_if_room(
-        &self,
-        segment: &Segment<I>,
-        buffer: AlignedBuffer,
-        bytes: u64,
-    ) -> Result<Room, IoError> {
-        match segment.write(buffer, bytes).await {
-            Ok(_) => Ok(Room::Ample),
-            Err(error) if is_no_space(&error) => {
-                self.short_of_space.set(true);
-                if !self.wanting.replace(true) {
-                    self.shared.space.want(self.myself.clone());
-                }
-                Ok(Room::Short)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A segment that was rolled before the crash, but not sealed yet or not known to be. On a full device it is sealed
-    /// when there is room.
-    async fn seal_recovered(&self, segment: &Segment<I>) -> Result<Room, IoError> {
-        let head = segment.head.borrow().clone();
-        if let Some((_, bytes)) = head {
-            let mut buffer = AlignedBuffer::zeroed(bytes.len().next_multiple_of(crate::io::BLOCK_BYTES));
-            buffer[..bytes.len()].copy_from_slice(&bytes);
-            if self.write_if_room(segment, buffer, to_u64(bytes.len())).await? == Room::Short {
-                return Ok(Room::Short);
-            }
-        }
-        segment.finish().await?;
-        segment.sealed.set(true);
-        Ok(Room::Ample)
     }
 
     /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
@@ -513,15 +431,6 @@ impl<I: Io> Log<I> {
         state.producers = state_producers;
         state.epochs = state_epochs;
         scanned.map(|_| checked)
-    }
-
-    /// A batch's start near the end of a cleanly closed segment, from its index: 0 if that is missing or wrong.
-    async fn last_indexed(&self, segment: &Segment<I>) -> u64 {
-        let size = segment.size.get();
-        let file = self.shared.io.read_file(&segment.path(offset_index::SUFFIX), SMALL_FILE_BYTES_MAX).await;
-        let index = file.ok().and_then(|file| OffsetIndex::read(segment.base_offset, &file, size).ok());
-        let floor = block_floor(size);
-        index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
     }
 
     fn finish_open(&self, known: &Known<'_>) -> Result<(), OpenError> {

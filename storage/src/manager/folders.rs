@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::StoreConfig;
 use crate::io::Io;
 use crate::partition_folder as folder;
-use crate::types::{PartitionKey, TopicId};
+use crate::types::{PartitionIndex, PartitionKey, TopicId};
 
 /// The controller's log has no journal and is not ours.
 pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata-0";
@@ -30,13 +30,37 @@ pub(super) enum Owner {
     Nobody,
 }
 
-/// Looks whose the folder `name` is.
-pub(super) async fn owner_of<I: Io>(io: &I, config: &StoreConfig, name: &str) -> Owner {
-    let Some((topic, partition)) = folder::parse_name(name).filter(|_| name != METADATA_FOLDER) else {
-        return Owner::Nobody;
-    };
+/// Looks whose the folders `names` are.
+pub(super) async fn owners_of<I: Io>(io: &I, config: &StoreConfig, names: &[String]) -> Vec<Owner> {
+    let metadata_of = |name: &String| config.log_dir.join(name).join(folder::METADATA_FILE);
+    let partitions = names.iter().filter(|name| partition_of(name).is_some());
+    let files = partitions.map(|name| (metadata_of(name), METADATA_BYTES_MAX)).collect();
+    let mut texts = io.read_files(files).await.into_iter();
+    let mut owners = Vec::with_capacity(names.len());
+    for name in names {
+        owners.push(match partition_of(name) {
+            Some(partition) => {
+                let told = texts.next().and_then(|text| folder::read_metadata(&text.ok()?));
+                owner_of(io, config, (name, partition, told)).await
+            }
+            None => Owner::Nobody,
+        });
+    }
+    owners
+}
+
+/// Topic and partition of a folder's name, if it may be one of ours.
+fn partition_of(name: &str) -> Option<(&str, PartitionIndex)> {
+    folder::parse_name(name).filter(|_| name != METADATA_FOLDER)
+}
+
+/// Whose the folder `name` is, which says that it belongs to the topic `told`.
+async fn owner_of<I: Io>(
+    io: &I,
+    config: &StoreConfig,
+    (name, (topic, partition), told): (&str, (&str, PartitionIndex), Option<TopicId>),
+) -> Owner {
     let metadata = config.log_dir.join(name).join(folder::METADATA_FILE);
-    let told = topic_id_of(io, &config.log_dir.join(name)).await;
     let key = |topic_id| PartitionKey { topic_id, partition };
     if name.ends_with(folder::DELETED_SUFFIX) {
         return told.map_or(Owner::Nobody, |id| Owner::Deleted(key(id)));

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::folders::{Owner, owner_of};
+use super::folders::{Owner, owners_of};
 use super::opening::{Life, Remembered, lives};
-use super::{LOG_START_FILE, LogManager, RECOVERY_POINT_FILE};
+use super::{LOG_START_FILE, LOGS_AT_A_TIME, LogManager, RECOVERY_POINT_FILE};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::OpenError;
 use crate::io::Io;
@@ -24,6 +24,25 @@ use crate::types::{Offset, PartitionKey, ShardSlot, TopicId};
 /// Logs opened at a time: enough that the disk, and the threads that wait for it, are never idle; each may have some
 /// megabytes of its own in hand.
 const OPENED_AT_A_TIME: usize = 32;
+
+/// Folders whose `partition.metadata` is read by one call of a helper thread: each call costs more than a file.
+const LOOKED_AT_TOGETHER: usize = 64;
+
+/// Logs of which all are written before the first is synced: its sync then does most of the work of the others'.
+/// What the journals hold of so many stands in memory twice.
+const SYNCED_TOGETHER: usize = 256;
+
+/// What can be done about a log that cannot be used.
+const WAY_OUT: &str = "restore it and start again, or delete the topic, to go on without its records";
+
+/// A log that is open, and not yet durable.
+struct Opened<I: Io> {
+    log: Rc<Log<I>>,
+    /// Its folder, if that said itself whose it is.
+    own_directory: Option<PathBuf>,
+    /// Whether names in it may not be durable.
+    is_uncertain: bool,
+}
 
 /// What is known before the logs' folders are looked into.
 pub(super) struct Opening<'a, I: Io> {
@@ -86,10 +105,10 @@ impl<'a, I: Io> Opening<'a, I> {
     pub(super) async fn open_all(mut self, names: &[String]) -> Result<Counts, OpenError> {
         let manager = self.manager;
         let (io, config) = (&manager.shared.io, &manager.shared.config);
-        let looking = names.iter().map(|name| owner_of(io, config, name));
-        let owners: Vec<Owner> = stream::iter(looking).buffered(OPENED_AT_A_TIME).collect().await;
+        let looking = names.chunks(LOOKED_AT_TOGETHER).map(|names| owners_of(io, config, names));
+        let owners: Vec<Vec<Owner>> = stream::iter(looking).buffered(LOGS_AT_A_TIME).collect().await;
         let mut found = Vec::new();
-        for (name, owner) in names.iter().zip(owners) {
+        for (name, owner) in names.iter().zip(owners.into_iter().flatten()) {
             match owner {
                 Owner::Log { key, is_adopted } if config.slot.owns(key) => {
                     found.extend(self.find(name, key, is_adopted).await?);
@@ -105,13 +124,20 @@ impl<'a, I: Io> Opening<'a, I> {
         }
         let mut counts = Counts::default();
         {
-            let opening = found.into_iter().map(|found| self.open(found));
-            let mut opened = stream::iter(opening).buffered(OPENED_AT_A_TIME);
-            while let Some((log, of_log)) = opened.try_next().await? {
-                counts.add(&of_log);
-                manager.logs.borrow_mut().extend(log.map(|log| (log.key(), log)));
+            let mut found = found.into_iter().peekable();
+            while found.peek().is_some() {
+                let opening = found.by_ref().take(SYNCED_TOGETHER).map(|found| self.open(found));
+                let opening = stream::iter(opening).buffered(OPENED_AT_A_TIME);
+                let opened: Vec<(Option<Opened<I>>, Counts)> = opening.try_collect().await?;
+                opened.iter().for_each(|(_, of_log)| counts.add(of_log));
+                let syncing =
+                    opened.into_iter().filter_map(|(opened, _)| opened).map(|opened| self.sync(opened));
+                let synced: Vec<_> = stream::iter(syncing).buffered(OPENED_AT_A_TIME).collect().await;
+                manager.logs.borrow_mut().extend(synced.into_iter().flatten().map(|log| (log.key(), log)));
             }
         }
+        // What writes behind needs is less, and of another size.
+        manager.shared.chunks.borrow_mut().clear();
         for (key, life) in std::mem::take(&mut self.lives) {
             let lost = !life.deleted && life.entries.iter().any(|(entry, _)| entry.len > 0);
             let is_aside = names.iter().any(|name| folder::is_stray_of(name, key.partition, key.topic_id));
@@ -178,7 +204,7 @@ impl<'a, I: Io> Opening<'a, I> {
     }
 
     /// Opens one log, or takes it offline if it cannot be used.
-    async fn open(&self, found: Found) -> Result<(Option<Rc<Log<I>>>, Counts), OpenError> {
+    async fn open(&self, found: Found) -> Result<(Option<Opened<I>>, Counts), OpenError> {
         let Found {
             name,
             directory,
@@ -207,13 +233,10 @@ impl<'a, I: Io> Opening<'a, I> {
             is_start_told: start.is_some(),
             clean_end: self.ends.get(&name).filter(|_| clean).copied(),
             is_journalled_whole,
+            last_index: None,
         };
         let is_uncertain = !clean && (checkpoint.is_none() || !known.entries.is_empty());
         let opened = async {
-            if is_uncertain {
-                // A killed process may leave names that are visible and not yet durable.
-                shared.io.sync_directory(&directory).await?;
-            }
             let log = Log::open(shared, known, &mut counts).await?;
             if is_adopted {
                 let (directory_name, id) = (directory.display(), key.topic_id);
@@ -223,16 +246,35 @@ impl<'a, I: Io> Opening<'a, I> {
             }
             Ok(log)
         };
-        let log = match opened.await {
-            Ok(log) => log,
+        let opened = opened.await;
+        let own_directory = (!is_adopted).then_some(directory);
+        match opened {
+            Ok(log) => Ok((Some(Opened { log, own_directory, is_uncertain }), counts)),
             Err(error @ (OpenError::Damaged { .. } | OpenError::Io(_))) => {
-                let way_out = "restore it and start again, or delete the topic, to go on without its records";
-                self.fail(key, &format!("{error}; {way_out}"), (!is_adopted).then_some(directory));
-                return Ok((None, counts));
+                self.fail(key, &format!("{error}; {WAY_OUT}"), own_directory);
+                Ok((None, counts))
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes durable what a log that was opened builds on, or takes it offline.
+    async fn sync(&self, Opened { log, own_directory, is_uncertain }: Opened<I>) -> Option<Rc<Log<I>>> {
+        let synced = async {
+            if is_uncertain {
+                // A killed process may leave names that are visible and not yet durable.
+                self.manager.shared.io.sync_directory(&log.directory).await?;
+            }
+            log.sync_recovered().await
         };
-        Ok((Some(log), counts))
+        match synced.await {
+            Ok(()) => Some(log),
+            Err(error) => {
+                self.manager.shared.dirty_removed(log.unwritten());
+                self.fail(log.key(), &format!("{error}; {WAY_OUT}"), own_directory);
+                None
+            }
+        }
     }
 
     /// The damage that a log's entries may be in: in a journal that had them, later than what is `known` of it

@@ -332,6 +332,26 @@ impl<I: Io> Segment<I> {
         *self.head.borrow_mut() = (!head.is_empty()).then_some((from, head));
     }
 
+    /// Bytes `[from, to)`, if `head` has all of them.
+    pub(crate) fn of_head(&self, from: u64, to: u64) -> Option<Bytes> {
+        let head = self.head.borrow();
+        let (begin, bytes) = head.as_ref()?;
+        let (from, to) = (from.checked_sub(*begin)?, to.checked_sub(*begin)?);
+        (from <= to && to <= to_u64(bytes.len())).then(|| bytes.slice(to_usize(from)..to_usize(to)))
+    }
+
+    /// Lets go of what of `head` the file has on stable media.
+    pub(crate) fn trim_head(&self) {
+        let mut head = self.head.borrow_mut();
+        let Some((begin, bytes)) = &*head else { return };
+        let held = self.synced.get().clamp(*begin, begin + to_u64(bytes.len()));
+        if held > *begin {
+            let rest = bytes.get(to_usize(held - begin)..).unwrap_or_default();
+            // A copy: the rest would keep all of it in memory.
+            *head = (!rest.is_empty()).then(|| (held, Bytes::copy_from_slice(rest)));
+        }
+    }
+
     /// Bytes `[from, to)` of the file, `to ≤ written`; what stands before `from` in its block is cut off without a copy.
     pub async fn read_file(&self, from: u64, to: u64) -> Result<Bytes, IoError> {
         if from >= to {
@@ -341,7 +361,7 @@ impl<I: Io> Segment<I> {
         let at = block_floor(from);
         let size = to_usize((to - at).next_multiple_of(BLOCK));
         let buffer = file.read_at(at, size).await?;
-        let bytes = Bytes::from_owner(Owned(buffer));
+        let bytes = Bytes::from_owner(buffer);
         let end = bytes.len().min(to_usize(to - at));
         Ok(bytes.slice(to_usize(from - at).min(end)..end))
     }
@@ -350,14 +370,5 @@ impl<I: Io> Segment<I> {
 impl<I: Io> Drop for Segment<I> {
     fn drop(&mut self) {
         self.open_files.index_changed(self.index_charge.get(), 0);
-    }
-}
-
-/// An aligned buffer as the owner of shared bytes.
-struct Owned(AlignedBuffer);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
     }
 }
