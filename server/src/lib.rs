@@ -16,6 +16,8 @@ pub mod handler;
 
 pub mod partition;
 
+pub mod group;
+
 pub mod control;
 pub mod metadata;
 

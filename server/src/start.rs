@@ -85,7 +85,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
         net: config.net.clone(),
         settings: Settings {
             offline_log_dirs: directories.offline.clone(),
-            ..settings(&config, &listening, log)
+            ..settings(&config, &listening, log, shard_count)
         },
         metadata: Arc::clone(&control.store),
         controller: control.controller.clone(),
@@ -111,7 +111,7 @@ fn run(file: Option<&Path>, set: Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Settings {
+fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter, shard_count: usize) -> Settings {
     Settings {
         node_id: config.node_id,
         listeners: listening.addresses.clone(),
@@ -119,6 +119,8 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter) -> Set
         delete_topics: config.delete_topics,
         fetch_max_bytes: config.fetch_max_bytes,
         fetch_sessions_max: config.fetch_sessions_max,
+        groups: config.groups.of_shard(shard_count),
+        offsets_topic: config.offsets_topic.clone(),
         request_partitions_max: config.request_partitions_max,
         recordless_request_bytes_max: config.recordless_request_bytes_max,
         batch_bytes_max: config.store.batch_bytes_max(),

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod checker;
 pub mod client;
 pub mod dice;
+pub mod group;
 pub mod neighbour;
 pub mod neighbourhood;
 pub mod wire;

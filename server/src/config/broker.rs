@@ -12,6 +12,8 @@ use super::layers::Layers;
 use super::listeners::Listeners;
 use super::node;
 use super::resolve::{ConfigError, Resolved};
+use crate::group::GroupSettings;
+use crate::handler::OffsetsTopic;
 use crate::net::NetLimits;
 use crate::partition::TopicSettings;
 
@@ -48,6 +50,10 @@ pub struct BrokerConfig {
     pub topic_defaults: TopicSettings,
     /// Limits of connections.
     pub net: NetLimits,
+    /// What groups are bound to, all shards together.
+    pub groups: GroupSettings,
+    /// How the topic that holds them is made.
+    pub offsets_topic: OffsetsTopic,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -113,6 +119,8 @@ impl BrokerConfig {
             ),
             topic_defaults,
             net: net_limits(resolved, memory_bytes),
+            groups: groups(resolved, memory_bytes)?,
+            offsets_topic: offsets_topic(resolved),
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
             fetch_sessions_max: count(resolved.integer("max.incremental.fetch.session.cache.slots")),
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
@@ -161,6 +169,41 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
         first_request_max: ms("ringmain.first.request.timeout.ms"),
         received_bytes_max: bytes("queued.max.request.bytes"),
         unsent_bytes_max: bytes("ringmain.unsent.response.max.bytes"),
+    }
+}
+
+/// What groups are bound to.
+fn groups(resolved: &Resolved, memory_bytes: u64) -> Result<GroupSettings, ConfigError> {
+    const LEAST: &str = "group.min.session.timeout.ms";
+    let ms = |name| Duration::from_millis(count_u64(resolved.integer(name)));
+    let session_timeout = (ms(LEAST), ms("group.max.session.timeout.ms"));
+    if session_timeout.0 > session_timeout.1 {
+        return Err(resolved.refuse(LEAST, "it is more than group.max.session.timeout.ms"));
+    }
+    Ok(GroupSettings {
+        session_timeout,
+        initial_rebalance_delay: ms("group.initial.rebalance.delay.ms"),
+        members_max: count(resolved.integer("group.max.size")),
+        metadata_chars_max: count(resolved.integer("offset.metadata.max.bytes")),
+        retention: Duration::from_mins(count_u64(resolved.integer("offsets.retention.minutes"))),
+        expiry_interval: ms("offsets.retention.check.interval.ms"),
+        bytes_max: match resolved.integer("ringmain.groups.max.bytes") {
+            None => usize::try_from(memory_bytes / 8).unwrap_or(usize::MAX).max(16 << 20),
+            set => count(set),
+        },
+    })
+}
+
+/// How `__consumer_offsets` is made.
+fn offsets_topic(resolved: &Resolved) -> OffsetsTopic {
+    const REPLICATION: &str = "offsets.topic.replication.factor";
+    let int = |name| i32::try_from(resolved.integer(name).unwrap_or(0)).unwrap_or(i32::MAX);
+    OffsetsTopic {
+        partition_count: int("offsets.topic.num.partitions"),
+        replication_factor: resolved
+            .is_set(REPLICATION)
+            .then(|| i16::try_from(int(REPLICATION)).unwrap_or(i16::MAX)),
+        segment_bytes: int("offsets.topic.segment.bytes"),
     }
 }
 

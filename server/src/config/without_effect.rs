@@ -60,15 +60,17 @@ pub const REASONS: &[(&str, &[&str])] = &[
     ),
     ("compaction is not built yet", &["log.cleaner.*"]),
     (
-        "consumer groups are not built yet",
+        "groups live in one log each and are loaded from it by their shard, which answers when they are durable",
         &[
-            "offsets.topic.replication.factor",
-            "offsets.topic.num.partitions",
-            "group.initial.rebalance.delay.ms",
-            "offsets.*",
-            "offset.metadata.max.bytes",
-            "group.*",
+            "offsets.commit.timeout.ms",
+            "offsets.load.buffer.size",
+            "offsets.topic.compression.codec",
+            "group.coordinator.*",
         ],
+    ),
+    (
+        "groups of the classic protocol are all there are",
+        &["group.consumer.*", "group.share.*", "group.streams.*"],
     ),
     (
         "transactions are not built yet",

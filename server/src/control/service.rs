@@ -145,6 +145,7 @@ impl Service {
             created: changes.created,
             deleted: changes.deleted,
             changed: changes.changed,
+            deleted_topics: changes.deleted_topics,
             configs: touched.configs.into_iter().collect::<Vec<ConfigResource>>(),
         };
         (ImageUpdate { changes, ack }, acted)

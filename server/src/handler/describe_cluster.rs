@@ -43,7 +43,7 @@ pub(super) fn handle<I: Io>(
         .into();
     }
     let image = broker.image();
-    let brokers = topics::nodes_and_fenced(&image, broker.listener_name(context.listener))
+    let brokers = topics::nodes_and_fenced(&image, broker.listener_name(context.peer.listener))
         .filter(|node| !node.fenced || request.include_fenced_brokers)
         .map(|node| DescribeClusterBroker {
             broker_id: node.id,

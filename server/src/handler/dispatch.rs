@@ -22,8 +22,11 @@ use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produ
 use super::{
     create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
 };
+use super::{delete_groups, describe_groups, list_groups};
 use super::{describe_log_dirs, describe_producers, describe_topic_partitions, list_config_resources};
+use super::{find_coordinator, heartbeat, join_group, leave_group, sync_group};
 use super::{list_partition_reassignments, update_features};
+use super::{offset_commit, offset_delete, offset_fetch};
 
 /// The configuration key of the limit of requests without records.
 const KEY: &str = "ringmain.recordless.request.max.bytes";
@@ -85,6 +88,57 @@ impl<I: Io> Broker<I> {
             }
             ApiKey::InitProducerId => {
                 answer(key, request, async |_, body| init_producer_id::handle(self, &body).await).await
+            }
+            _ => self.handle_group(key, request).await,
+        }
+    }
+
+    /// Answers what members of groups ask.
+    async fn handle_group(&self, key: ApiKey, request: Request) -> Response {
+        match key {
+            ApiKey::FindCoordinator => {
+                answer(key, request, async |context, body| {
+                    find_coordinator::handle(self, context, body).await
+                })
+                .await
+            }
+            ApiKey::JoinGroup => {
+                answer(key, request, async |context, body| join_group::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::SyncGroup => {
+                answer(key, request, async |context, body| sync_group::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::Heartbeat => {
+                answer(key, request, async |context, body| heartbeat::handle(self, context, body).await).await
+            }
+            ApiKey::LeaveGroup => {
+                answer(key, request, async |context, body| leave_group::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::OffsetCommit => {
+                answer(key, request, async |context, body| offset_commit::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::OffsetFetch => {
+                answer(key, request, async |context, body| offset_fetch::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::OffsetDelete => {
+                answer(key, request, async |context, body| offset_delete::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::DescribeGroups => {
+                answer(key, request, async |context, body| describe_groups::handle(self, context, body).await)
+                    .await
+            }
+            ApiKey::ListGroups => {
+                answer(key, request, async |_, body| list_groups::handle(self, body).await).await
+            }
+            ApiKey::DeleteGroups => {
+                answer(key, request, async |context, body| delete_groups::handle(self, context, body).await)
+                    .await
             }
             _ => self.handle_admin(key, request).await,
         }
@@ -178,7 +232,7 @@ async fn answer<R: wire::Request>(
         version,
         client_id: request.client_id.take(),
         frame_bytes: request.frame_bytes,
-        listener: request.peer.listener,
+        peer: request.peer,
         traffic: request.traffic.clone(),
         right: Cell::new(request.right.take()),
     };

@@ -191,7 +191,7 @@ fn refused(code: ErrorCode) -> Answer<FetchResponse> {
 
 /// Where the brokers are, for clients that were told to go elsewhere.
 fn endpoints<I: Io>(broker: &Broker<I>, context: &Context) -> Vec<NodeEndpoint> {
-    topics::nodes(&broker.image(), broker.listener_name(context.listener))
+    topics::nodes(&broker.image(), broker.listener_name(context.peer.listener))
         .map(|node| NodeEndpoint {
             node_id: node.id,
             host: Str::from(node.host),

@@ -4,7 +4,7 @@
 //! version 2). Version 6 (two-phase commit) is not stable in Kafka 4.3.
 //!
 //! Left out: transactions. A transactional id is answered `COORDINATOR_NOT_AVAILABLE`, which is what Apache says
-//! while no coordinator is there; `FindCoordinator` is not served either, so real clients fail before they come here.
+//! while no coordinator is there, and what `FindCoordinator` answers, so real clients do not come here.
 //!
 //! Order of checks, as in `KafkaApis.handleInitProducerIdRequest` and `TransactionCoordinator.handleInitProducerId`:
 //! id and epoch both given or both not → no transactional id: a new id with epoch 0, whatever was given.

@@ -38,7 +38,7 @@ pub(super) fn handle<I: Io>(
     }
     let image = broker.image();
     let told = |kind: i8| {
-        let named = names(&image, broker.listener_name(context.listener), kind).into_iter();
+        let named = names(&image, broker.listener_name(context.peer.listener), kind).into_iter();
         named.map(move |name| Told { resource_name: Str::from(name), resource_type: kind })
     };
     // Apache tells the newest kind first.

@@ -62,7 +62,7 @@ pub(super) async fn handle<I: Io>(
         }
     }
     let image = broker.image();
-    let brokers = topics::nodes(&image, broker.listener_name(context.listener))
+    let brokers = topics::nodes(&image, broker.listener_name(context.peer.listener))
         .map(|node| MetadataResponseBroker {
             node_id: node.id,
             host: Str::from(node.host),

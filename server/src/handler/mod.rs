@@ -11,10 +11,12 @@ mod config_changes;
 mod configs;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
@@ -22,18 +24,30 @@ mod dispatch;
 mod elect_leaders;
 mod errors;
 mod fetch;
+mod find_coordinator;
+mod group;
+#[cfg(test)]
+mod group_tests;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod live_settings;
 mod loggers;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod request;
 mod response;
+mod sync_group;
 #[cfg(test)]
 mod test_kit;
 mod topics;
@@ -58,6 +72,7 @@ use ringmain_storage::types::{LeaderEpoch, PartitionIndex, PartitionKey, ShardSl
 use crate::config::layers::Layers;
 use crate::control::ControllerClient;
 use crate::counters::ShardCounters;
+use crate::group::{Coordinators, GroupSettings, OFFSETS_TOPIC};
 use crate::metadata::image::{ConfigResource, MetadataImage, TopicImage};
 use crate::metadata::request::{ImageChanges, ImageUpdate};
 use crate::metadata::store::MetadataStore;
@@ -80,6 +95,17 @@ pub struct ListenerAddress {
     pub address: SocketAddr,
     /// The listener's name, such as `PLAINTEXT`.
     pub name: String,
+}
+
+/// How `__consumer_offsets` is made when it is first needed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetsTopic {
+    /// `offsets.topic.num.partitions`.
+    pub partition_count: i32,
+    /// `offsets.topic.replication.factor`; `None` is as many as there are brokers, three at most.
+    pub replication_factor: Option<i16>,
+    /// `offsets.topic.segment.bytes`.
+    pub segment_bytes: i32,
 }
 
 /// What the handlers need to know of the configuration.
@@ -107,6 +133,10 @@ pub struct Settings {
     pub offline_log_dirs: Vec<PathBuf>,
     /// Set for good once a shard found a partition that cannot be used.
     pub has_offline_partitions: Arc<AtomicBool>,
+    /// What groups are bound to.
+    pub groups: GroupSettings,
+    /// How the topic that holds them is made.
+    pub offsets_topic: OffsetsTopic,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.
     pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.
@@ -142,6 +172,7 @@ pub struct Broker<I: Io> {
     /// Those that ought to be here and cannot be used.
     offline: RefCell<BTreeSet<PartitionKey>>,
     purgatory: Purgatory,
+    coordinators: Coordinators<I>,
     producer_ids: ProducerIds,
     opener: Rc<produce::Opener>,
     live: LiveSettings,
@@ -155,9 +186,11 @@ impl<I: Io> Broker<I> {
     pub fn new(parts: BrokerParts<I>) -> Rc<Self> {
         let Settings { node_id, set_at_start, .. } = &parts.settings;
         let live = LiveSettings::new(&live_settings::layers(&parts.store.image(), *node_id, set_at_start));
+        let coordinators = Coordinators::new(parts.settings.groups.clone());
         Rc::new(Self {
             live,
             parts,
+            coordinators,
             partitions: Partitions::default(),
             offline: RefCell::default(),
             purgatory: Purgatory::default(),
@@ -208,19 +241,20 @@ impl<I: Io> Broker<I> {
     /// Does what a change of the metadata asks of this shard. An error concerns only the partition it names: the
     /// others are done.
     async fn apply(&self, changes: ImageChanges) -> Result<(), StoreError> {
-        let ImageChanges { image, created, deleted, changed, configs } = changes;
+        let ImageChanges { image, created, deleted, changed, deleted_topics, configs } = changes;
         let mut result = Ok(());
         let is_own =
             configs.iter().any(|resource| live_settings::concerns(resource, self.settings().node_id));
         let has_new_defaults = is_own && self.live.refresh(&self.layers(&image));
         for key in deleted.into_iter().filter(|key| self.owner(*key) == self.router().me()) {
-            self.partitions.remove(key);
+            self.take_partition(key);
             self.set_offline(key, false);
             match self.parts.stores.delete_log(key).await {
                 Ok(()) | Err(StoreError::UnknownLog(_)) => {}
                 Err(error) => result = Err(error),
             }
         }
+        self.coordinators.topics_deleted(deleted_topics);
         let created = created.into_iter().map(|(key, _)| (key, true));
         for (key, is_new) in created.chain(changed.into_iter().map(|key| (key, false))) {
             if let Some(topic) = image.topic_by_id(key.topic_id)
@@ -263,9 +297,11 @@ impl<I: Io> Broker<I> {
         ListenerId(same.or_else(same_kind).or_else(|| find(&|_| true)).unwrap_or_default())
     }
 
-    /// Ends all waits: fetches answer with what they have. For a broker that stops.
+    /// Ends all waits: fetches answer with what they have, members of groups look for another coordinator. For a broker
+    /// that stops.
     pub fn stop_waiting(&self) {
         self.purgatory.stop();
+        self.coordinators.stop();
     }
 
     /// Opens a partition if this shard leads it, and makes its log if nobody has it. Only of a new one can that be said
@@ -285,7 +321,7 @@ impl<I: Io> Broker<I> {
             return Ok(());
         }
         if described.leader != self.parts.settings.node_id {
-            self.partitions.remove(key);
+            self.take_partition(key);
             return Ok(());
         }
         let leader_epoch = LeaderEpoch(described.leader_epoch);
@@ -314,8 +350,17 @@ impl<I: Io> Broker<I> {
             Err(error) => return Err(error),
         };
         log.set_config(settings.log.clone());
-        self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
+        let partition = self.partitions.insert(Partition::new(key, log, leader_epoch, settings));
+        if &*topic.name == OFFSETS_TOPIC {
+            self.coordinators.load(self.io(), &partition);
+        }
         Ok(())
+    }
+
+    /// Leads a partition no more.
+    fn take_partition(&self, key: PartitionKey) {
+        self.partitions.remove(key);
+        self.coordinators.unload(key);
     }
 
     /// Notes that a partition ought to be here and cannot be used, or that it is gone.
@@ -466,8 +511,8 @@ struct Context {
     client_id: Option<bytes::Bytes>,
     /// Bytes of the request's frame.
     frame_bytes: usize,
-    /// The listener the client came through.
-    listener: ListenerId,
+    /// The other end of the connection.
+    peer: Peer,
     /// Told whose partitions the request is about.
     traffic: Traffic,
     /// The right to work on it, if it needs one: who waits for others than itself gives it back.

@@ -23,8 +23,10 @@ use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
+use super::OffsetsTopic;
 use super::{Broker, BrokerParts, ListenerAddress, ListenerId, Part, Peer, Request, Response, Settings};
 use crate::control::in_memory::in_memory;
+use crate::group::GroupSettings;
 use crate::metadata::request::CreateTopicSpec;
 use crate::partition::Stores;
 use crate::runtime::logging::LogFilter;
@@ -70,6 +72,12 @@ impl Kit {
             delete_topics: true,
             fetch_max_bytes: 1 << 20,
             fetch_sessions_max: 1000,
+            groups: GroupSettings::default(),
+            offsets_topic: OffsetsTopic {
+                partition_count: 5,
+                replication_factor: None,
+                segment_bytes: 100 << 20,
+            },
             request_partitions_max: 2000,
             recordless_request_bytes_max: 4 << 20,
             batch_bytes_max: store.batch_bytes_max(),

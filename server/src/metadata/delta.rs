@@ -55,6 +55,8 @@ pub struct LocalChanges {
     pub deleted: Vec<PartitionKey>,
     /// Partitions it keeps that changed.
     pub changed: Vec<PartitionKey>,
+    /// Topics that are gone.
+    pub deleted_topics: Vec<Arc<str>>,
 }
 
 impl Touched {
@@ -69,6 +71,7 @@ impl Touched {
         let mut changes = LocalChanges::default();
         for id in &self.topics {
             let (old, new) = (old.topic_by_id(*id), new.topic_by_id(*id));
+            changes.deleted_topics.extend(old.filter(|_| new.is_none()).map(|topic| Arc::clone(&topic.name)));
             let before = old.map_or(&[][..], |topic| &topic.partitions);
             let after = new.map_or(&[][..], |topic| &topic.partitions);
             for index in 0..before.len().max(after.len()) {

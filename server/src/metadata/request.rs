@@ -120,6 +120,8 @@ pub struct ImageChanges {
     pub deleted: Vec<PartitionKey>,
     /// Partitions this broker keeps whose leader, epochs or replicas changed.
     pub changed: Vec<PartitionKey>,
+    /// Topics that are gone.
+    pub deleted_topics: Vec<Arc<str>>,
     /// Resources whose configuration changed.
     pub configs: Vec<ConfigResource>,
 }

@@ -17,6 +17,7 @@ const MODULES: &[&str] = &[
     "ringmain",
     "ringmain::admin",
     "ringmain::control",
+    "ringmain::group",
     "ringmain::handler",
     "ringmain::listening",
     "ringmain::metadata",

@@ -33,9 +33,32 @@ enum Direct {
     IndexMisleads,
 }
 
+/// What an answer may be made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sources {
+    /// Memory, and ranges of files.
+    All,
+    /// Memory alone.
+    Memory,
+}
+
 impl<I: Io> Log<I> {
     /// Batches from the one that holds `from` on.
     pub async fn read(&self, from: Offset, limits: ReadLimits) -> Result<Fetched, ReadError> {
+        self.read_from(from, limits, Sources::All).await
+    }
+
+    /// The same, never as a range of a file: for whoever looks into the records here.
+    pub async fn read_into_memory(&self, from: Offset, limits: ReadLimits) -> Result<Fetched, ReadError> {
+        self.read_from(from, limits, Sources::Memory).await
+    }
+
+    async fn read_from(
+        &self,
+        from: Offset,
+        limits: ReadLimits,
+        sources: Sources,
+    ) -> Result<Fetched, ReadError> {
         if self.closed.get() {
             return Err(ReadError::Closed);
         }
@@ -46,7 +69,7 @@ impl<I: Io> Log<I> {
         if let Some(fetched) = self.read_cached(from, limits) {
             return Ok(fetched);
         }
-        let result = self.read_cold(from, limits).await;
+        let result = self.read_cold(from, limits, sources).await;
         if let Err(error) = &result {
             // Retention may have removed the segment meanwhile, or the log may be gone.
             if self.closed.get() {
@@ -90,7 +113,12 @@ impl<I: Io> Log<I> {
         Some(fetched)
     }
 
-    async fn read_cold(&self, from: Offset, limits: ReadLimits) -> Result<Fetched, ReadError> {
+    async fn read_cold(
+        &self,
+        from: Offset,
+        limits: ReadLimits,
+        sources: Sources,
+    ) -> Result<Fetched, ReadError> {
         let mut search = from;
         loop {
             let (segment, next_base) = {
@@ -104,7 +132,11 @@ impl<I: Io> Log<I> {
             let segment_end = next_base.unwrap_or(self.offsets.get().log_end_offset);
             let position = self.hinted(&segment, from);
             let wanted = Wanted { position, from, limits, segment_end };
-            let found = match self.read_file_slices(&segment, wanted).await? {
+            let from_file = match sources {
+                Sources::All => self.read_file_slices(&segment, wanted).await?,
+                Sources::Memory => FromFile::UseMemory,
+            };
+            let found = match from_file {
                 FromFile::Answer(fetched) => fetched,
                 FromFile::UseMemory => self.read_directly(&segment, wanted).await?,
             };

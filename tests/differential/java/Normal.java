@@ -16,8 +16,11 @@ import java.util.TreeMap;
 final class Normal {
     private static final String[] NAMES = {
         "name", "topicName", "topic", "topicId", "resourceName", "partitionIndex", "index", "partition", "partitionId",
-        "apiKey", "nodeId", "brokerId", "key",
+        "apiKey", "nodeId", "brokerId", "key", "groupId",
     };
+
+    private static final java.util.regex.Pattern UUID =
+        java.util.regex.Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
 
     private final Side side;
     private final Map<String, String> values = new TreeMap<>();
@@ -97,6 +100,7 @@ final class Normal {
             case "logDir": return "a directory";
             case "totalBytes": case "usableBytes": return value.asLong() > 0 ? "bytes of a disk" : value.asText();
             case "sessionId": return value.asLong() == 0 ? "0" : "a session";
+            case "memberId": case "leader": return UUID.matcher(value.asText()).replaceAll("a number");
             case "producerId": return value.asLong() < 0 ? value.asText() : side.producer(value.asLong());
             default: break;
         }

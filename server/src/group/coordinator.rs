@@ -1,0 +1,385 @@
+//! All groups of one partition of `__consumer_offsets`, as a state machine: requests, timeouts and records go in, records
+//! and answers come out. The same steps in the same order with the same time and randomness give the same records and
+//! answers; replaying the records gives the same groups (`GroupCoordinatorShard`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmain_protocol::ErrorCode;
+use ringmain_storage::types::{Offset, ProducerId};
+
+use super::classic::{
+    ClassicGroup, JoinRequest, JoinWaiter, LeaveRequest, Left, MemberRef, State, Step, SyncRequest,
+    SyncWaiter, refuse_join,
+};
+use super::offsets::{CommitRequest, Committed, Deletion, Offsets};
+use super::record::{OffsetKey, Record, pieces};
+use super::timers::{TimerKey, Timers};
+use super::turn::Turn;
+
+/// The groups of one partition.
+#[derive(Debug, Default)]
+pub struct Coordinator {
+    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    /// What they take in memory, about.
+    group_bytes: usize,
+    pub(super) offsets: Offsets,
+    pub(super) timers: Timers,
+}
+
+impl Coordinator {
+    // What the log says.
+
+    /// Takes a record over that stands in the log at `offset`; one of an open transaction names its producer.
+    pub fn replay(&mut self, record: Record, offset: Offset, transaction: Option<ProducerId>) {
+        match record {
+            Record::Group(id, Some(value)) => {
+                self.put_group(ClassicGroup::from_record(id, value));
+            }
+            Record::Group(id, None) => self.take_group(&id),
+            Record::Offset(key, None) => self.offsets.remove(&key),
+            Record::Offset(key, Some(committed)) => {
+                // Nobody needs to be a member to commit.
+                if !self.groups.contains_key(&key.group) {
+                    self.put_group(ClassicGroup::new(Arc::clone(&key.group)));
+                }
+                match transaction {
+                    None => self.offsets.put(&key, committed, offset),
+                    Some(producer) => self.offsets.put_pending(producer, &key, committed, offset),
+                }
+            }
+        }
+    }
+
+    fn put_group(&mut self, group: ClassicGroup) {
+        self.take_group(&Arc::clone(group.id()));
+        self.group_bytes += group.bytes();
+        self.groups.insert(Arc::clone(group.id()), group);
+    }
+
+    fn take_group(&mut self, id: &Arc<str>) {
+        let Some(group) = self.groups.remove(id) else { return };
+        self.group_bytes -= group.bytes();
+        self.timers.cancel(&TimerKey::Join(Arc::clone(id)));
+        self.timers.cancel(&TimerKey::Sync(Arc::clone(id)));
+        for member in group.session_ids() {
+            self.timers.cancel(&TimerKey::Session(Arc::clone(id), Arc::clone(member)));
+        }
+    }
+
+    /// What all of it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.group_bytes + self.offsets.bytes()
+    }
+
+    /// A transaction ended.
+    pub fn end_transaction(&mut self, producer: ProducerId, is_commit: bool) {
+        self.offsets.end_transaction(producer, is_commit);
+    }
+
+    /// Everything is replayed: members have to be heard of from now on.
+    pub fn on_loaded(&mut self, turn: &mut Turn<'_>) {
+        let too_large = |group: &ClassicGroup| group.len() > turn.settings.members_max;
+        let large: Vec<Arc<str>> = self
+            .groups
+            .values()
+            .filter(|group| too_large(group))
+            .map(|group| Arc::clone(group.id()))
+            .collect();
+        for group in self.groups.values_mut() {
+            let ids: Vec<Arc<str>> = group.members().map(|member| Arc::clone(&member.id)).collect();
+            let mut step = Step { group, timers: &mut self.timers, turn };
+            ids.iter().for_each(|id| step.renew_session(id));
+        }
+        for id in large {
+            // The limit was lowered: the next generation has as many as it allows.
+            self.step(&id, turn, |step| {
+                step.begin_rebalance();
+            });
+        }
+        self.timers.set(TimerKey::Expiry, turn.now + turn.settings.expiry_interval);
+    }
+
+    // Time.
+
+    /// When [`on_time`](Self::on_time) has something to do.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.timers.next_deadline()
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, turn: &mut Turn<'_>) {
+        // Those that are set meanwhile are due later, or in the next call.
+        let mut due = Vec::new();
+        while let Some(key) = self.timers.pop_due(turn.now) {
+            due.push(key);
+        }
+        for key in due {
+            match key {
+                TimerKey::Session(group, member) => {
+                    self.step(&group, turn, |step| step.on_session_timeout(&member));
+                }
+                TimerKey::Join(group) => {
+                    self.step(&group, turn, |step| {
+                        step.on_join_timeout();
+                    });
+                }
+                TimerKey::Sync(group) => {
+                    self.step(&group, turn, |step| {
+                        step.on_sync_timeout();
+                    });
+                }
+                TimerKey::Expiry => {
+                    self.expire(turn);
+                    self.timers.set(TimerKey::Expiry, turn.now + turn.settings.expiry_interval);
+                }
+            }
+        }
+    }
+
+    // Members.
+
+    /// A member joins; the answer goes to `waits`, now or when its generation begins.
+    pub fn join(&mut self, request: &JoinRequest, waits: JoinWaiter, turn: &mut Turn<'_>) {
+        let timeout = u64::try_from(request.session_timeout_ms).ok().map(Duration::from_millis);
+        let (least, most) = turn.settings.session_timeout;
+        if timeout.is_none_or(|timeout| timeout < least || timeout > most) {
+            return refuse_join(waits, &request.member_id, ErrorCode::InvalidSessionTimeout);
+        }
+        if !self.groups.contains_key(&request.group_id) {
+            if !request.member_id.is_empty() {
+                return refuse_join(waits, &request.member_id, ErrorCode::UnknownMemberId);
+            }
+            if turn.bytes_left < request.bytes() {
+                return refuse_join(waits, &request.member_id, ErrorCode::GroupMaxSizeReached);
+            }
+            if let Err(code) = self.make_group(&request.group_id, turn) {
+                return refuse_join(waits, &request.member_id, code);
+            }
+        }
+        let id = Arc::clone(&request.group_id);
+        self.step(&id, turn, |step| step.join(request, waits));
+    }
+
+    /// A member asks for what it is given; the answer goes to `waits`, now or when the leader has said it.
+    pub fn sync(&mut self, request: &SyncRequest, waits: SyncWaiter, turn: &mut Turn<'_>) {
+        if !self.groups.contains_key(&request.member.group_id) {
+            drop(waits.send(Err(ErrorCode::UnknownMemberId)));
+            return;
+        }
+        self.step(&request.member.group_id, turn, |step| step.sync(request, waits));
+    }
+
+    /// A member is there.
+    pub fn heartbeat(&mut self, member: &MemberRef, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+        let beat = self.step(&member.group_id, turn, |step| step.heartbeat(member));
+        beat.unwrap_or(Err(ErrorCode::UnknownMemberId))
+    }
+
+    /// Members leave; a group that is not there has none.
+    pub fn leave(&mut self, request: &LeaveRequest, turn: &mut Turn<'_>) -> Result<Left, ErrorCode> {
+        let left = self.step(&request.group_id, turn, |step| step.leave(request));
+        Ok(left.unwrap_or_else(|| request.members.iter().map(|_| Err(ErrorCode::UnknownMemberId)).collect()))
+    }
+
+    // Offsets.
+
+    /// Keeps offsets: what became of each partition, by topic.
+    pub fn commit(
+        &mut self,
+        request: &CommitRequest,
+        turn: &mut Turn<'_>,
+    ) -> Result<Vec<Vec<Result<(), ErrorCode>>>, ErrorCode> {
+        let group_id = &request.member.group_id;
+        self.check_commit(request)?;
+        if matches!(
+            self.groups.get(group_id).map(ClassicGroup::state),
+            Some(State::Stable | State::PreparingRebalance { .. })
+        ) {
+            self.step(group_id, turn, |step| step.renew_session(&request.member.member_id));
+        }
+        let now = turn.wall_clock.0;
+        let expire_timestamp = request.retention_ms.map(|retention| now.saturating_add(retention));
+        let mut bytes_left = turn.bytes_left;
+        let (mut records, mut results) = (Vec::new(), Vec::with_capacity(request.topics.len()));
+        for topic in &request.topics {
+            let commit = |partition: &super::PartitionCommit| {
+                if is_longer(&partition.metadata, turn.settings.metadata_chars_max) {
+                    return Err(ErrorCode::OffsetMetadataTooLarge);
+                }
+                let committed = Committed {
+                    offset: partition.offset,
+                    leader_epoch: partition.leader_epoch,
+                    metadata: Arc::clone(&partition.metadata),
+                    commit_timestamp: now,
+                    expire_timestamp,
+                };
+                let (group, topic) = (Arc::clone(group_id), Arc::clone(&topic.topic));
+                let key = OffsetKey { group, topic, partition: partition.partition };
+                let more = self.offsets.more_bytes(&key, &committed);
+                bytes_left = bytes_left.checked_sub(more).ok_or(ErrorCode::InvalidCommitOffsetSize)?;
+                records.push(Record::Offset(key, Some(committed)));
+                Ok(())
+            };
+            results.push(topic.partitions.iter().map(commit).collect());
+        }
+        self.write(records, turn)?;
+        Ok(results)
+    }
+
+    /// Whether somebody may commit (`ClassicGroup.validateOffsetCommit`).
+    fn check_commit(&mut self, request: &CommitRequest) -> Result<(), ErrorCode> {
+        let member = &request.member;
+        let Some(group) = self.groups.get(&member.group_id) else {
+            return match member.generation_id {
+                ..0 => Ok(()),
+                _ if request.knows_missing_groups => Err(ErrorCode::GroupIdNotFound),
+                _ => Err(ErrorCode::IllegalGeneration),
+            };
+        };
+        let is_empty = group.state() == State::Empty;
+        if member.generation_id < 0 && is_empty {
+            return Ok(());
+        }
+        if member.generation_id >= 0 || !member.member_id.is_empty() || member.instance_id.is_some() {
+            group.check_member(&member.member_id, member.instance_id.as_deref())?;
+            if member.generation_id != group.generation_id() {
+                return Err(ErrorCode::IllegalGeneration);
+            }
+        } else if !is_empty {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        if group.state() == State::CompletingRebalance {
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+
+    /// A committed offset; an error while the end of a transaction may change it, if that matters to who asks.
+    pub fn committed(
+        &self,
+        group: &str,
+        (topic, partition): (&str, i32),
+        is_stable: bool,
+    ) -> Result<Option<&Committed>, ErrorCode> {
+        if is_stable && self.offsets.is_pending(group, topic, partition) {
+            return Err(ErrorCode::UnstableOffsetCommit);
+        }
+        Ok(self.offsets.get(group, topic, partition))
+    }
+
+    /// All partitions that a group has offsets of, by topic.
+    pub fn committed_partitions(&self, group: &str) -> Vec<(Arc<str>, Vec<i32>)> {
+        let mut topics: Vec<(Arc<str>, Vec<i32>)> = Vec::new();
+        for (topic, partition, _) in self.offsets.of_group(group) {
+            match topics.last_mut().filter(|(last, _)| last == topic) {
+                Some((_, partitions)) => partitions.push(partition),
+                None => topics.push((Arc::clone(topic), vec![partition])),
+            }
+        }
+        topics
+    }
+
+    /// Takes offsets away that no member needs.
+    pub fn delete_offsets(
+        &mut self,
+        group_id: &Arc<str>,
+        topics: &[(Arc<str>, Vec<i32>)],
+        turn: &mut Turn<'_>,
+    ) -> Result<Deletion, ErrorCode> {
+        let group = self.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
+        if group.state() != State::Empty && !group.has_consumers() {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let (mut records, mut results) = (Vec::new(), Vec::with_capacity(topics.len()));
+        for (topic, partitions) in topics {
+            if group.is_subscribed_to(topic) {
+                let refuse = |partition: &i32| (*partition, Err(ErrorCode::GroupSubscribedToTopic));
+                results.push(partitions.iter().map(refuse).collect());
+                continue;
+            }
+            for partition in partitions {
+                let is_there = self.offsets.get(group_id, topic, *partition).is_some()
+                    || self.offsets.is_pending(group_id, topic, *partition);
+                if is_there {
+                    let (group, topic) = (Arc::clone(group_id), Arc::clone(topic));
+                    records.push(Record::Offset(OffsetKey { group, topic, partition: *partition }, None));
+                }
+            }
+            results.push(partitions.iter().map(|partition| (*partition, Ok(()))).collect());
+        }
+        self.write(records, turn)?;
+        Ok(results)
+    }
+
+    /// Topics are gone: so are all offsets in them.
+    pub fn topics_deleted(
+        &mut self,
+        topics: &BTreeSet<Arc<str>>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        let records = self.offsets.keys_in(topics).into_iter().map(|key| Record::Offset(key, None)).collect();
+        self.write_pieces(records, turn)
+    }
+
+    // Common to all.
+
+    /// Appends records, and does what they say.
+    pub(super) fn write(&mut self, records: Vec<Record>, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let first = turn.append(&records)?;
+        for (offset, record) in (first.0..).zip(records) {
+            self.replay(record, Offset(offset), None);
+        }
+        Ok(())
+    }
+
+    /// Appends records that need not stand in one batch, and does what they say.
+    pub(super) fn write_pieces(
+        &mut self,
+        records: Vec<Record>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), ErrorCode> {
+        for piece in pieces(records) {
+            self.write(piece, turn)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a group that nobody knew; it is there once its record is in the log.
+    fn make_group(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+        let value = ClassicGroup::empty_record(turn.wall_clock);
+        self.write(vec![Record::Group(Arc::clone(id), Some(value))], turn)
+    }
+
+    /// Does something with a group, if it is there.
+    fn step<R>(
+        &mut self,
+        id: &Arc<str>,
+        turn: &mut Turn<'_>,
+        work: impl FnOnce(&mut Step<'_, '_>) -> R,
+    ) -> Option<R> {
+        let group = self.groups.get_mut(id)?;
+        let before = group.bytes();
+        let result = work(&mut Step { group, timers: &mut self.timers, turn });
+        self.group_bytes = self.group_bytes + group.bytes() - before;
+        Some(result)
+    }
+}
+
+#[cfg(test)]
+impl Coordinator {
+    /// Checks that its parts agree.
+    pub(super) fn check(&self) {
+        self.groups.values().for_each(ClassicGroup::check);
+        assert_eq!(self.group_bytes, self.groups.values().map(ClassicGroup::bytes).sum::<usize>());
+    }
+}
+
+/// Whether a text has more UTF-16 units, as Java counts, than `max`.
+fn is_longer(text: &str, max: usize) -> bool {
+    text.len() > max && text.encode_utf16().count() > max
+}

@@ -1,0 +1,234 @@
+//! The coordinators of one shard, each with the partition whose log it lives in.
+//!
+//! A coordinator is loaded when its partition is led here, or when it is first asked for; who asks meanwhile waits. What
+//! it is asked is done in one go, in the order of the calls. An answer leaves when all is durable that was appended by
+//! then ([`Hosted::settled`]): nobody is told of what a power cut can take back, be it the asker's own change or another's.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use event_listener::Event;
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, select};
+use ringmain_protocol::ErrorCode;
+use ringmain_storage::io::Io;
+use ringmain_storage::types::PartitionKey;
+use uuid::Uuid;
+
+use super::coordinator::Coordinator;
+use super::settings::GroupSettings;
+use super::sink::LogSink;
+use super::turn::Turn;
+use super::{loading, rewriting};
+use crate::partition::Partition;
+
+/// What the coordinators of a shard have in common: their settings, and what they take in memory.
+pub(super) type Shared = (Rc<GroupSettings>, Rc<Cell<usize>>);
+
+/// A coordinator and its partition. Lives on its shard's thread.
+pub struct Hosted<I: Io> {
+    pub(super) io: I,
+    pub(super) partition: Rc<Partition<I>>,
+    settings: Rc<GroupSettings>,
+    coordinator: RefCell<Coordinator>,
+    /// Whether the log holds records that are not ours to write anew.
+    pub(super) has_foreign: bool,
+    /// How many records the log had when somebody looked how many of them are dead.
+    pub(super) looked_at: Cell<i64>,
+    /// Whether it is being written anew.
+    pub(super) is_rewriting: Cell<bool>,
+    is_closed: Cell<bool>,
+    /// What all coordinators of the shard take in memory, about.
+    bytes: Rc<Cell<usize>>,
+    /// Something is due earlier than before, or the coordinator is closed.
+    deadline_moved: Event,
+}
+
+impl<I: Io> Hosted<I> {
+    /// A loaded coordinator; its timers run from now on.
+    pub(super) fn start(
+        io: I,
+        partition: Rc<Partition<I>>,
+        (settings, bytes): Shared,
+        (coordinator, has_foreign): (Coordinator, bool),
+    ) -> Rc<Self> {
+        bytes.set(bytes.get() + coordinator.bytes());
+        let hosted = Rc::new(Self {
+            io,
+            partition,
+            settings,
+            coordinator: RefCell::new(coordinator),
+            has_foreign,
+            looked_at: Cell::new(0),
+            is_rewriting: Cell::new(false),
+            is_closed: Cell::new(false),
+            bytes,
+            deadline_moved: Event::new(),
+        });
+        hosted.step(Coordinator::on_loaded);
+        hosted.io.spawn(run_timers(Rc::downgrade(&hosted)));
+        hosted
+    }
+
+    /// Has the coordinator do one thing, now.
+    pub fn step<R>(self: &Rc<Self>, work: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R) -> R {
+        let mut coordinator = self.coordinator.borrow_mut();
+        let (before, bytes_before) = (coordinator.next_deadline(), coordinator.bytes());
+        let result = work(
+            &mut coordinator,
+            &mut Turn {
+                now: self.io.now(),
+                wall_clock: self.io.wall_clock(),
+                random_uuid: &mut || Uuid::new_v4().to_string(),
+                log: &mut LogSink(&self.partition),
+                settings: &self.settings,
+                bytes_left: self.settings.bytes_max.saturating_sub(self.bytes.get()),
+            },
+        );
+        self.bytes.set(self.bytes.get() + coordinator.bytes() - bytes_before);
+        let after = coordinator.next_deadline();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.deadline_moved.notify(1);
+        }
+        drop(coordinator);
+        rewriting::look(self);
+        result
+    }
+
+    /// Looks at the coordinator.
+    pub fn look<R>(&self, look: impl FnOnce(&Coordinator) -> R) -> R {
+        look(&self.coordinator.borrow())
+    }
+
+    /// Completes when everything is durable that was appended by now; the error is what everyone is told who asked.
+    pub async fn settled(&self) -> Result<(), ErrorCode> {
+        let log = self.partition.log();
+        let durable = log.wait_durable(log.offsets().log_end_offset).await;
+        self.partition.advance_high_watermark();
+        if durable.is_err() || self.is_closed.get() || self.partition.has_left() {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        Ok(())
+    }
+
+    /// Ends it: whoever waits is told to look for the coordinator again.
+    fn close(&self) {
+        self.is_closed.set(true);
+        // With it go the channels to those who wait.
+        let coordinator = self.coordinator.take();
+        self.bytes.set(self.bytes.get() - coordinator.bytes());
+        drop(coordinator);
+        self.deadline_moved.notify(1);
+    }
+}
+
+impl<I: Io> std::fmt::Debug for Hosted<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hosted").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+/// Does what is due when it is, until the coordinator is closed.
+async fn run_timers<I: Io>(hosted: Weak<Hosted<I>>) {
+    while let Some(strong) = hosted.upgrade().filter(|hosted| !hosted.is_closed.get()) {
+        let moved = strong.deadline_moved.listen();
+        let wait = strong.look(Coordinator::next_deadline).map(|at| at.saturating_sub(strong.io.now()));
+        match wait {
+            Some(wait) if wait.is_zero() => strong.step(Coordinator::on_time),
+            Some(wait) => {
+                let io = strong.io.clone();
+                drop(strong);
+                select(moved, std::pin::pin!(io.sleep(wait))).await;
+            }
+            None => {
+                drop(strong);
+                moved.await;
+            }
+        }
+    }
+}
+
+/// A coordinator that is there, or is being loaded, or could not be.
+type Loading<I> = futures::future::Shared<LocalBoxFuture<'static, Result<Rc<Hosted<I>>, ErrorCode>>>;
+
+/// The coordinators of one shard.
+pub struct Coordinators<I: Io> {
+    settings: Rc<GroupSettings>,
+    bytes: Rc<Cell<usize>>,
+    by_partition: RefCell<BTreeMap<PartitionKey, Loading<I>>>,
+    is_stopping: Cell<bool>,
+}
+
+impl<I: Io> Coordinators<I> {
+    /// None yet.
+    pub fn new(settings: GroupSettings) -> Self {
+        let (settings, bytes, is_stopping) = (Rc::new(settings), Rc::default(), Cell::new(false));
+        Self { settings, bytes, by_partition: RefCell::default(), is_stopping }
+    }
+
+    /// The coordinator of a partition that is led here, loaded.
+    pub async fn get(&self, io: &I, partition: &Rc<Partition<I>>) -> Result<Rc<Hosted<I>>, ErrorCode> {
+        if self.is_stopping.get() {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let loading = self.loading(io, partition);
+        loading.await
+    }
+
+    /// Begins to load the coordinator of a partition that is led here.
+    pub fn load(&self, io: &I, partition: &Rc<Partition<I>>) {
+        io.spawn(self.loading(io, partition).map(drop));
+    }
+
+    fn loading(&self, io: &I, partition: &Rc<Partition<I>>) -> Loading<I> {
+        let mut by_partition = self.by_partition.borrow_mut();
+        let begin = || {
+            let shared = (Rc::clone(&self.settings), Rc::clone(&self.bytes));
+            loading::load(io.clone(), Rc::clone(partition), shared).boxed_local().shared()
+        };
+        by_partition.entry(partition.key()).or_insert_with(begin).clone()
+    }
+
+    /// A partition is led here no more.
+    pub fn unload(&self, key: PartitionKey) {
+        let removed = self.by_partition.borrow_mut().remove(&key);
+        if let Some(Ok(hosted)) = removed.as_ref().and_then(Loading::<I>::peek) {
+            hosted.close();
+        }
+    }
+
+    /// The broker stops: whoever waits is told to look elsewhere.
+    pub fn stop(&self) {
+        self.is_stopping.set(true);
+        let keys: Vec<PartitionKey> = self.by_partition.borrow().keys().copied().collect();
+        keys.into_iter().for_each(|key| self.unload(key));
+    }
+
+    /// Topics are gone: so are the offsets in them. What cannot be taken away now goes when it is old.
+    pub fn topics_deleted(&self, topics: Vec<Arc<str>>) {
+        let topics: BTreeSet<Arc<str>> = topics.into_iter().collect();
+        if topics.is_empty() {
+            return;
+        }
+        let loaded: Vec<Rc<Hosted<I>>> = {
+            let by_partition = self.by_partition.borrow();
+            by_partition.values().filter_map(|loading| loading.peek()?.as_ref().ok().cloned()).collect()
+        };
+        for hosted in loaded {
+            let done = hosted.step(|coordinator, turn| coordinator.topics_deleted(&topics, turn));
+            if let Err(code) = done {
+                tracing::warn!(?hosted, ?code, "offsets in deleted topics cannot be taken away");
+            }
+        }
+    }
+}
+
+impl<I: Io> std::fmt::Debug for Coordinators<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinators")
+            .field("count", &self.by_partition.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
