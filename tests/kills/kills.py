@@ -19,6 +19,8 @@ CACHE = HERE.parent / ".cache"
 TOPIC = "killed"
 # Partitions that each producer has.
 SHARE = 4
+# Somebody who waits for 1,000 kills hears of it after so many.
+KILLS_TOLD = 50
 PATIENCE_S = 180
 # So many lines a client has to write before it counts as going on.
 LINES = 20
@@ -149,7 +151,10 @@ class Run:
 
 def kills(run, rounds):
     """kill -9 at random moments, some of them while the broker starts."""
-    for _ in range(rounds):
+    begun = time.monotonic()
+    for done in range(rounds):
+        if done and done % KILLS_TOLD == 0:
+            print(f"kill {done} of {rounds}, {(time.monotonic() - begun) / done:.1f} s each", flush=True)
         if run.dice.random() < 0.8:
             run.await_progress()
         time.sleep(run.dice.random() * 0.3)

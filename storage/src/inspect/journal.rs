@@ -33,13 +33,22 @@ pub(super) enum Standing {
     UnknownVersion(u16),
 }
 
+/// The salt in a file's first frame: those of the same start have it, too, and no record's bytes.
+fn salt_of(bytes: &[u8], epoch: u64) -> Option<u64> {
+    let Look::Frame(Frame { header, .. }) = frame::look(bytes) else { return None };
+    (header.epoch == epoch).then_some(header.salt)
+}
+
 /// Gives everything that looks like a frame of `epoch` to `each`, with its position.
 pub(super) fn walk(bytes: &[u8], epoch: u64, mut each: impl FnMut(u64, Standing)) {
+    let salt = salt_of(bytes, epoch);
+    let is_ours =
+        |frame: &Frame| frame.header.epoch == epoch && salt.is_none_or(|salt| salt == frame.header.salt);
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let mut step = BLOCK_BYTES;
         match frame::look(rest) {
-            Look::Frame(frame) if frame.header.epoch == epoch => {
+            Look::Frame(frame) if is_ours(&frame) => {
                 // Records may contain anything, also what looks like a frame.
                 step = frame.bytes;
                 let bad_run = bad_run(rest, &frame).map(|(run, descriptor)| (to_u64(at + run), descriptor));
@@ -71,6 +80,8 @@ fn bad_run(bytes: &[u8], frame: &Frame) -> Option<(usize, Descriptor)> {
 #[derive(Default)]
 struct Epoch {
     files: Vec<PathBuf>,
+    /// The salt of the files' first frames.
+    salt: Option<u64>,
     /// Frames by sequence: the number of their file and where they stand.
     frames: BTreeMap<u64, (usize, Placed)>,
     /// Places where a frame begins that is not valid.
@@ -84,17 +95,16 @@ pub(super) fn check(
     name: &dyn Fn(&Descriptor) -> String,
 ) -> Result<Vec<Finding>, IoError> {
     let mut findings = Vec::new();
-    let mut epochs: BTreeMap<u64, Epoch> = BTreeMap::new();
+    let mut epochs: BTreeMap<u64, (Epoch, Vec<(usize, Placed)>)> = BTreeMap::new();
     for file in list_directory(folder)? {
         let Some(number) = epoch_of(&file).filter(|epoch| *epoch >= from.epoch) else { continue };
         let path = folder.join(file);
         let bytes = read_file(&path, FILE_BYTES_MAX)?;
-        let epoch = epochs.entry(number).or_default();
+        let (epoch, frames) = epochs.entry(number).or_default();
         let index = epoch.files.len();
+        epoch.salt = epoch.salt.or(salt_of(&bytes, number));
         walk(&bytes, number, |position, standing| match standing {
-            Standing::Frame(placed) => {
-                epoch.frames.insert(placed.frame.header.sequence, (index, placed));
-            }
+            Standing::Frame(placed) => frames.push((index, placed)),
             Standing::Damaged => epoch.damaged.push((index, position)),
             Standing::UnknownVersion(version) => {
                 let what = format!("a frame of format version {version}, which this build does not know");
@@ -103,7 +113,10 @@ pub(super) fn check(
         });
         epoch.files.push(path);
     }
-    for (number, epoch) in epochs {
+    for (number, (mut epoch, frames)) in epochs {
+        let is_ours = |placed: &Placed| epoch.salt.is_none_or(|salt| salt == placed.frame.header.salt);
+        let ours = frames.into_iter().filter(|(_, placed)| is_ours(placed));
+        epoch.frames = ours.map(|(file, placed)| (placed.frame.header.sequence, (file, placed))).collect();
         let first = if number == from.epoch { from.sequence } else { 1 };
         findings.extend(epoch.broken(number, first, name));
     }

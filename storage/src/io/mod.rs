@@ -96,6 +96,8 @@ pub trait Io: Clone + 'static {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
     /// Monotonic time since some fixed moment.
     fn now(&self) -> Duration;
+    /// A number that nobody can foresee, and that is not 0.
+    fn random(&self) -> u64;
     /// Wall-clock time.
     fn wall_clock(&self) -> TimestampMs;
 }

@@ -146,6 +146,10 @@ impl Io for ReadOnlyIo {
         Duration::ZERO
     }
 
+    fn random(&self) -> u64 {
+        1
+    }
+
     fn wall_clock(&self) -> TimestampMs {
         TimestampMs(0)
     }

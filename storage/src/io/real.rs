@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,11 @@ impl Io for RealIo {
 
     fn now(&self) -> Duration {
         self.started_at.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        // Its keys are the system's random numbers.
+        RandomState::new().hash_one(self.now()) | 1
     }
 
     fn wall_clock(&self) -> TimestampMs {

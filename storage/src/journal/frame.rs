@@ -6,15 +6,18 @@
 //! 3. its checksum is the CRC32C of header (checksum field zero) and descriptors,
 //! 4. its counts and lengths fit: 64 + 72 × descriptors + payload bytes, and the descriptors' lengths add up
 //!    to the payload,
-//! 5. its epoch is the chain's epoch, its sequence is its predecessor's plus one, and its predecessor field
+//! 5. its epoch and its salt are the chain's, its sequence is its predecessor's plus one, and its predecessor field
 //!    is that frame's checksum (the chain's first frame begins its file and is exempt from the last),
 //! 6. each payload run matches its descriptor: for a batch its CRC, base offset, length and leader epoch;
 //!    for other bytes their CRC32C.
 //!
 //! Layout, little-endian. Header: magic u32, version u16, 2 zero bytes, epoch u64, sequence u64, durable
 //! sequence u64 (this frame and all before it were durable when the frame was built), predecessor u32,
-//! descriptors u32, payload bytes u32, checksum u32, 16 zero bytes. Then the descriptors, then the payload
+//! descriptors u32, payload bytes u32, checksum u32, salt u64, 8 zero bytes. Then the descriptors, then the payload
 //! runs in their order, then zeros to the next multiple of 4,096.
+//!
+//! The salt is a number that each start draws at random and that is not 0: a record's bytes cannot foresee it, so that they
+//! cannot pose as a frame. Version 1 had none: zeros stand in its place.
 #![deny(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
 
 use zerocopy::little_endian::{I32, I64, U16, U32, U64};
@@ -25,8 +28,10 @@ use crate::types::{LeaderEpoch, Offset, PartitionIndex, PartitionKey, TopicId};
 
 /// First bytes of a frame: `RMJF`.
 const MAGIC: u32 = u32::from_le_bytes(*b"RMJF");
-/// Format written and read.
-pub const VERSION: u16 = 1;
+/// Format written.
+pub const VERSION: u16 = 2;
+/// The first format, without a salt; read, too.
+const VERSION_UNSALTED: u16 = 1;
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 64;
 /// Bytes of one descriptor.
@@ -49,7 +54,8 @@ struct RawHeader {
     descriptor_count: U32,
     payload_bytes: U32,
     checksum: U32,
-    padding: [u8; 16],
+    salt: U64,
+    padding: [u8; 8],
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -181,6 +187,8 @@ impl Descriptor {
 pub struct FrameHeader {
     /// The start of the store that wrote it.
     pub epoch: u64,
+    /// What that start drew at random; 0 in version 1, which had none.
+    pub salt: u64,
     /// Its number within the epoch, from 1.
     pub sequence: u64,
     /// Every frame up to this number was durable when it was built.
@@ -216,7 +224,7 @@ pub fn encode<'a>(
     unwritten.fill(0);
     let mut raw = RawHeader {
         magic: MAGIC.into(),
-        version: VERSION.into(),
+        version: if header.salt == 0 { VERSION_UNSALTED } else { VERSION }.into(),
         reserved: 0.into(),
         epoch: header.epoch.into(),
         sequence: header.sequence.into(),
@@ -225,7 +233,8 @@ pub fn encode<'a>(
         descriptor_count: u32::try_from(count).unwrap_or(u32::MAX).into(),
         payload_bytes: u32::try_from(payload_bytes).unwrap_or(u32::MAX).into(),
         checksum: 0.into(),
-        padding: [0; 16],
+        salt: header.salt.into(),
+        padding: [0; 8],
     };
     let checksum = crc32c::crc32c_append(crc32c::crc32c(raw.as_bytes()), descriptors);
     raw.checksum = checksum.into();
@@ -278,11 +287,15 @@ pub fn look(bytes: &[u8]) -> Look {
     if raw.magic.get() != MAGIC {
         return Look::Absent;
     }
-    if raw.version.get() != VERSION {
+    if ![VERSION, VERSION_UNSALTED].contains(&raw.version.get()) {
         // A frame of ours whose version is damaged is no newer one.
-        let ours = RawHeader { version: VERSION.into(), ..raw };
-        let whole = bytes.get(HEADER_BYTES..).and_then(|rest| checked(&ours, rest));
-        return whole.map_or(Look::UnknownVersion(raw.version.get()), |_| Look::Damaged);
+        let ours = |version: u16| RawHeader { version: version.into(), ..raw };
+        let is_whole = |version| checked(&ours(version), rest).is_some();
+        let is_ours = is_whole(VERSION) || is_whole(VERSION_UNSALTED);
+        return if is_ours { Look::Damaged } else { Look::UnknownVersion(raw.version.get()) };
+    }
+    if (raw.version.get() == VERSION_UNSALTED) != (raw.salt.get() == 0) {
+        return Look::Damaged;
     }
     let (Ok(count), Ok(payload_bytes)) =
         (usize::try_from(raw.descriptor_count.get()), usize::try_from(raw.payload_bytes.get()))
@@ -313,6 +326,7 @@ pub fn look(bytes: &[u8]) -> Look {
     Look::Frame(Frame {
         header: FrameHeader {
             epoch: raw.epoch.get(),
+            salt: raw.salt.get(),
             sequence: raw.sequence.get(),
             durable_sequence: raw.durable_sequence.get(),
             predecessor: raw.predecessor.get(),
@@ -346,8 +360,13 @@ mod tests {
 
     #[test]
     fn a_frame_reads_back_as_it_was_written_and_no_flipped_bit_of_its_head_passes() {
+        for salt in [0, 0x5eed] {
+            reads_back(FrameHeader { epoch: 3, salt, sequence: 8, durable_sequence: 7, predecessor: 0xabcd });
+        }
+    }
+
+    fn reads_back(header: FrameHeader) {
         let payload = [5_u8; 100];
-        let header = FrameHeader { epoch: 3, sequence: 8, durable_sequence: 7, predecessor: 0xabcd };
         let mut out = vec![0xff; frame_bytes(1, payload.len())];
         let checksum = encode(&mut out, header, [(descriptor(&payload), &payload[..])].into_iter());
         let Look::Frame(frame) = look(&out) else { panic!("a frame") };

@@ -131,6 +131,8 @@ pub struct Journal<I: Io> {
     pub(super) directory: PathBuf,
     pub(super) config: StoreConfig,
     pub(super) epoch: u64,
+    /// Stands in every frame ([`frame`]).
+    pub(super) salt: u64,
     pub(super) failure: Rc<Failure>,
     pub(super) queue: RefCell<VecDeque<Queued>>,
     pub(super) carried: RefCell<VecDeque<Queued>>,
@@ -191,6 +193,7 @@ impl<I: Io> Journal<I> {
     /// The journal of a new epoch in `directory`; nothing is there yet.
     pub fn new(io: I, directory: PathBuf, config: StoreConfig, epoch: u64, failure: Rc<Failure>) -> Rc<Self> {
         Rc::new(Self {
+            salt: io.random(),
             io,
             directory,
             config,

@@ -17,6 +17,7 @@ pub(crate) struct KeptJournal<I: Io> {
     directory: PathBuf,
     file: I::File,
     epoch: u64,
+    salt: u64,
     /// Frames written.
     sequence: u64,
     position: u64,
@@ -28,7 +29,12 @@ impl<I: Io> KeptJournal<I> {
     pub(crate) async fn create(io: I, directory: PathBuf, epoch: u64) -> Result<Self, IoError> {
         io.create_directory(&directory).await?;
         let file = io.open(&directory.join(file_name(epoch, 1)), OpenHow::Create).await?;
-        Ok(Self { io, directory, file, epoch, sequence: 0, position: 0, predecessor: 0 })
+        let salt = io.random();
+        let mut kept = Self { io, directory, file, epoch, salt, sequence: 0, position: 0, predecessor: 0 };
+        // From it the salt is known, whatever becomes of those behind it.
+        kept.write_frame(0, &[]).await?;
+        kept.file.sync().await?;
+        Ok(kept)
     }
 
     /// Where a replay of it begins.
@@ -60,6 +66,7 @@ impl<I: Io> KeptJournal<I> {
         self.sequence += 1;
         let header = FrameHeader {
             epoch: self.epoch,
+            salt: self.salt,
             sequence: self.sequence,
             durable_sequence,
             predecessor: self.predecessor,

@@ -109,22 +109,24 @@ pub async fn make_durable<I: Io>(io: &I, directory: &Path) -> Result<(), OpenErr
 pub async fn replay<I: Io>(io: &I, directory: &Path, from: ReplayFrom) -> Result<Replayed, OpenError> {
     let mut replayed = Replayed::default();
     let mut epochs: BTreeMap<u64, Vec<Loaded>> = BTreeMap::new();
+    let mut salts = BTreeMap::new();
     let names = io.list_directory(directory).await?;
     let files = names.iter().filter_map(|name| Some((directory.join(name), epoch_of(name)?)));
     let loading = files.filter(|(_, epoch)| *epoch >= from.epoch).map(|(path, epoch)| async move {
         let sequence = if epoch == from.epoch { from.sequence } else { 1 };
         let loaded = load(io, path, ReplayFrom { epoch, sequence }).await?;
-        Ok::<_, OpenError>(loaded.map(|loaded| (epoch, loaded)))
+        Ok::<_, OpenError>((epoch, loaded))
     });
     let mut loading = stream::iter(loading).buffered(READS);
-    while let Some(loaded) = loading.try_next().await? {
-        if let Some((epoch, loaded)) = loaded {
-            epochs.entry(epoch).or_default().push(loaded);
+    while let Some((epoch, (salt, loaded))) = loading.try_next().await? {
+        if let Some(salt) = salt {
+            salts.entry(epoch).or_insert(salt);
         }
+        epochs.entry(epoch).or_default().extend(loaded);
     }
-    for (epoch, files) in epochs {
-        let first = if epoch == from.epoch { from.sequence } else { 1 };
-        follow(&files, epoch, first, &mut replayed);
+    for (number, files) in epochs {
+        let first = if number == from.epoch { from.sequence } else { 1 };
+        follow(&files, Epoch { number, salt: salts.get(&number).copied() }, first, &mut replayed);
     }
     Ok(replayed)
 }
@@ -134,8 +136,13 @@ pub(crate) fn epoch_of(name: &str) -> Option<u64> {
     name.strip_suffix(".journal")?.split_once('-')?.0.parse().ok()
 }
 
-/// A file's bytes, unless nothing in it is needed.
-async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option<Loaded>, OpenError> {
+/// A file's bytes, unless nothing in it is needed; and the salt in its first frame, if that can be read: there no record's
+/// bytes ever stand.
+async fn load<I: Io>(
+    io: &I,
+    path: PathBuf,
+    needed: ReplayFrom,
+) -> Result<(Option<u64>, Option<Loaded>), OpenError> {
     let file = io.open(&path, OpenHow::Read).await?;
     let size = file.size().await?;
     if size > FILE_BYTES_MAX {
@@ -143,12 +150,18 @@ async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option
     }
     let upto = |end: u64| to_usize(end).next_multiple_of(BLOCK_BYTES);
     let mut bytes = file.read_at(0, upto(size.min(PROBE_BYTES))).await?;
-    if needs_nothing_of(&bytes, needed) {
-        return Ok(None);
+    let first = frame::look(&bytes);
+    let is_blank = is_blank(&bytes);
+    if !is_blank && has_only_older(&bytes, needed) {
+        let salt = if let Look::Frame(first) = first { Some(first.header.salt) } else { None };
+        return Ok((salt, None));
     }
     if to_u64(bytes.len()) < size {
         // From its begin again: all of it lies in one piece, which the entries are slices of.
         bytes = file.read_at(0, upto(size)).await?;
+    }
+    if is_blank && self::is_blank(&bytes) {
+        return Ok((None, None));
     }
     let first = match frame::look(&bytes) {
         Look::Frame(first) => Some(first).filter(|first| first.header.epoch == needed.epoch),
@@ -157,15 +170,18 @@ async fn load<I: Io>(io: &I, path: PathBuf, needed: ReplayFrom) -> Result<Option
         }
         Look::Absent | Look::Damaged | Look::Short(_) => None,
     };
-    Ok(Some(Loaded { path, bytes: Bytes::from_owner(bytes), first }))
+    let salt = first.as_ref().map(|first| first.header.salt);
+    Ok((salt, Some(Loaded { path, bytes: Bytes::from_owner(bytes), first })))
 }
 
-/// Whether the begin of a file says that it was never written to, or not since what it holds was needed. If its first
-/// frames are lost or damaged others of them say otherwise.
-fn needs_nothing_of(probe: &[u8], needed: ReplayFrom) -> bool {
-    if probe.chunks(BLOCK_BYTES).all(|block| ZEROS.starts_with(block)) {
-        return true;
-    }
+/// Whether nothing was ever written: a file whose begin was lost has something behind it.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK_BYTES).all(|block| ZEROS.starts_with(block))
+}
+
+/// Whether the begin of a file says that it was not written to since what it holds was needed. If its first frames are
+/// lost or damaged others of them say otherwise.
+fn has_only_older(probe: &[u8], needed: ReplayFrom) -> bool {
     let is_old = |at: usize| match frame::look(probe.get(at..).unwrap_or_default()) {
         Look::Frame(Frame { header, .. }) => {
             Some(header.epoch == needed.epoch && header.sequence < needed.sequence)
@@ -176,33 +192,48 @@ fn needs_nothing_of(probe: &[u8], needed: ReplayFrom) -> bool {
     is_old(0) == Some(true) && (0..probe.len()).step_by(BLOCK_BYTES).all(|at| is_old(at).unwrap_or(true))
 }
 
+/// What all frames of one start have in common.
+#[derive(Clone, Copy)]
+struct Epoch {
+    number: u64,
+    /// Not known if no file's first frame can be read: then nothing is followed, and any frame vouches.
+    salt: Option<u64>,
+}
+
+impl Epoch {
+    fn has(self, frame: &Frame) -> bool {
+        frame.header.epoch == self.number && self.salt.is_none_or(|salt| salt == frame.header.salt)
+    }
+}
+
 /// Follows one epoch's chain from the file that `first` begins, and says what of it is lost.
-fn follow(files: &[Loaded], epoch: u64, first: u64, replayed: &mut Replayed) {
+fn follow(files: &[Loaded], epoch: Epoch, first: u64, replayed: &mut Replayed) {
     let chain = chain(files, epoch, first);
     let expected = first + u64::try_from(chain.len()).unwrap_or(0);
     // A frame says up to where all was durable when it was built.
     let durable = durable(files, epoch);
+    let Epoch { number, .. } = epoch;
     for link in chain {
         let sequence = link.frame.header.sequence;
         if !link.bad.is_empty() && durable.as_ref().is_none_or(|(known, ..)| *known < sequence) {
             // Torn, and all behind it with it: nothing was acknowledged behind a frame that was not durable.
             return;
         }
-        take(&link, epoch, replayed);
+        take(&link, number, replayed);
         replayed.frames += 1;
     }
     if let Some((_, path, position)) = durable.filter(|(known, ..)| *known >= expected) {
         let what = format!(
-            "frame {expected} of epoch {epoch} cannot be read, but the frame at {position} of {} says it was durable",
+            "frame {expected} of epoch {number} cannot be read, but the frame at {position} of {} says it was durable",
             path.display()
         );
         let end = files.iter().find(|file| file.first.is_none()).map_or(path, |file| file.path.clone());
-        replayed.damage.push(JournalDamage { key: None, epoch, path: end, what });
+        replayed.damage.push(JournalDamage { key: None, epoch: number, path: end, what });
     }
 }
 
 /// The frames that follow each other from `first` on, by all rules but the last.
-fn chain(files: &[Loaded], epoch: u64, first: u64) -> Vec<Link<'_>> {
+fn chain(files: &[Loaded], epoch: Epoch, first: u64) -> Vec<Link<'_>> {
     let mut chain: Vec<Link<'_>> = Vec::new();
     let mut expected = first;
     let begins = |sequence| {
@@ -220,13 +251,13 @@ fn chain(files: &[Loaded], epoch: u64, first: u64) -> Vec<Link<'_>> {
 }
 
 /// Up to which frame some frame of the epoch says that all was durable, and where that frame is.
-fn durable(files: &[Loaded], epoch: u64) -> Option<(u64, PathBuf, usize)> {
+fn durable(files: &[Loaded], epoch: Epoch) -> Option<(u64, PathBuf, usize)> {
     let mut durable: Option<(u64, PathBuf, usize)> = None;
     for file in files {
         let mut position = 0;
         while position < file.bytes.len() {
             if let Look::Frame(frame) = frame::look(file.bytes.get(position..).unwrap_or_default())
-                && frame.header.epoch == epoch
+                && epoch.has(&frame)
             {
                 let known = frame.header.durable_sequence;
                 if durable.as_ref().is_none_or(|(best, ..)| *best < known) {
@@ -244,7 +275,7 @@ fn durable(files: &[Loaded], epoch: u64) -> Option<(u64, PathBuf, usize)> {
 
 /// A place in the chain.
 struct Wanted {
-    epoch: u64,
+    epoch: Epoch,
     sequence: u64,
     predecessor: Option<u32>,
 }
@@ -256,7 +287,7 @@ impl Wanted {
         let Look::Frame(frame) = frame::look(bytes) else { return None };
         let header = frame.header;
         let chained = self.predecessor.is_none_or(|checksum| header.predecessor == checksum);
-        if header.epoch != self.epoch || header.sequence != self.sequence || !chained {
+        if !self.epoch.has(&frame) || header.sequence != self.sequence || !chained {
             return None;
         }
         let mut bad = Vec::new();
@@ -306,22 +337,23 @@ fn take(link: &Link<'_>, epoch: u64, replayed: &mut Replayed) {
 #[cfg(test)]
 mod tests {
     use super::super::frame::{self, FrameHeader};
-    use super::{BLOCK_BYTES, ReplayFrom, needs_nothing_of};
+    use super::{BLOCK_BYTES, ReplayFrom, has_only_older, is_blank};
 
     /// Empty frames of these sequences, one a block.
     fn file(sequences: &[u64]) -> Vec<u8> {
         let mut bytes = vec![0; sequences.len() * BLOCK_BYTES];
         for (block, sequence) in bytes.chunks_exact_mut(BLOCK_BYTES).zip(sequences) {
-            let header = FrameHeader { epoch: 3, sequence: *sequence, durable_sequence: 0, predecessor: 0 };
+            let header =
+                FrameHeader { epoch: 3, salt: 5, sequence: *sequence, durable_sequence: 0, predecessor: 0 };
             frame::encode(block, header, std::iter::empty());
         }
         bytes
     }
 
     #[test]
-    fn a_journal_file_is_read_through_unless_all_its_begin_is_empty_or_older_than_what_is_needed() {
-        let skips = |probe: &[u8]| needs_nothing_of(probe, ReplayFrom { epoch: 3, sequence: 7 });
-        assert!(skips(&[0; 4 * BLOCK_BYTES]), "never written to");
+    fn a_journal_file_is_read_through_unless_all_its_begin_is_older_than_what_is_needed() {
+        let skips = |probe: &[u8]| has_only_older(probe, ReplayFrom { epoch: 3, sequence: 7 });
+        assert!(!skips(&[0; 4 * BLOCK_BYTES]) && is_blank(&[0; 4 * BLOCK_BYTES]), "it may be lost");
         assert!(skips(&file(&[4, 5, 6])), "a lap that ended before");
         assert!(!skips(&file(&[7, 8])), "needed");
         assert!(!skips(&file(&[9, 5, 6])), "begun anew");
@@ -334,7 +366,7 @@ mod tests {
         let mut wiped = file(&[7, 8]);
         wiped[..BLOCK_BYTES].fill(0);
         assert!(!skips(&wiped), "the first block was lost");
-        let other = |epoch| needs_nothing_of(&file(&[4]), ReplayFrom { epoch, sequence: 7 });
+        let other = |epoch| has_only_older(&file(&[4]), ReplayFrom { epoch, sequence: 7 });
         assert!(!other(2) && !other(4), "of another epoch than its name says");
     }
 }

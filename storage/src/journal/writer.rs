@@ -75,14 +75,18 @@ impl<I: Io> Journal<I> {
         match self.in_flight.get() {
             0 => self.queued_bytes.get() > 0,
             GROUPS_MAX.. => false,
+            // The first frame is durable before there is a second.
+            _ if self.durable_sequence.get() == 0 => false,
             _ => self.queued_bytes.get() >= self.config.group_bytes_max / SECOND_GROUP_PART,
         }
     }
 
-    /// Gives the next group to the device; one without entries vouches for those before it. Goes on to the next file if
-    /// this one is full, once all in it is durable.
+    /// Gives the next group to the device; one without entries vouches for those before it, and the first one has none, so
+    /// that an epoch's salt is known whatever becomes of the frames behind. Goes on to the next file if this one is full,
+    /// once all in it is durable.
     async fn begin(&self, in_flight: &mut InFlight, buffers: &mut Vec<AlignedBuffer>) -> Result<(), IoError> {
-        let group = self.gather();
+        let is_first = self.ring.borrow().sequence == 1;
+        let group = if is_first { Vec::new() } else { self.gather() };
         self.in_hand.set(true);
         let payload: usize = group.iter().map(|queued| queued.payload.len()).sum();
         let count = group.iter().filter(|queued| queued.descriptor.is_some()).count();
@@ -135,6 +139,7 @@ impl<I: Io> Journal<I> {
         let (sequence, position) = (ring.sequence, ring.position);
         let header = FrameHeader {
             epoch: self.epoch,
+            salt: self.salt,
             sequence,
             durable_sequence: self.durable_sequence.get(),
             predecessor: ring.predecessor,

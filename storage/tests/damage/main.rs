@@ -4,6 +4,7 @@
 mod deleting;
 mod flips;
 mod folders;
+mod forged;
 mod journal;
 mod kit;
 mod strays;

@@ -13,6 +13,7 @@ use futures::channel::oneshot;
 
 use super::World;
 use super::disk::{Disk, NodeId};
+use super::random::Random;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking};
 use crate::types::TimestampMs;
 
@@ -253,6 +254,11 @@ impl Io for SimIo {
 
     fn now(&self) -> Duration {
         self.world.executor.now()
+    }
+
+    /// Another one at each step, and none of what the rest of the run is drawn from.
+    fn random(&self) -> u64 {
+        Random::new(self.world.steps.get() + 1).number() | 1
     }
 
     fn wall_clock(&self) -> TimestampMs {
