@@ -7,7 +7,8 @@
 //! watermark i64, recovery segment i64, recovery position u64, recovery offset i64, state offset i64, epoch
 //! count u32 and epochs (epoch i32, start i64), producer count u32 and producers (id i64, epoch i16,
 //! coordinator epoch i32, last timestamp i64, seen at i64, transaction start i64 or −1, batch count u8 and batches
-//! (last sequence i32, last offset i64, offset delta i32, timestamp i64)).
+//! (last sequence i32, last offset i64, offset delta i32, timestamp i64)), from version 3 on a count u32 of aborted
+//! transactions (producer id, first, last and last stable offset, each i64).
 #![deny(clippy::indexing_slicing, clippy::expect_used, clippy::panic)]
 
 use bytes::{Buf, BufMut};
@@ -16,6 +17,7 @@ use crate::journal::journal::LogPoint;
 use crate::journal::replay::ReplayFrom;
 use crate::log::epoch_cache::EpochCache;
 use crate::log::producer_state::{BatchMetadata, ProducerState, RestoredProducer};
+use crate::segment::txn_index::AbortedTransaction;
 use crate::types::{
     LeaderEpoch, Offset, PartitionIndex, PartitionKey, ProducerEpoch, ProducerId, TimestampMs, TopicId,
 };
@@ -25,7 +27,9 @@ pub const FILE_NAME: &str = "checkpoint";
 /// Larger files are refused unread: 256 MiB are the state of a million producers.
 pub const BYTES_MAX: usize = 256 << 20;
 const MAGIC: &[u8; 4] = b"RMCP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Before it no aborted transactions were kept.
+const VERSION_ABORTED: u32 = 3;
 /// The first version: no logs that cannot be used.
 const VERSION_LOGS_ONLY: u32 = 1;
 
@@ -50,6 +54,8 @@ pub struct LogCheckpoint {
     pub epochs: EpochCache,
     /// Producers.
     pub producers: ProducerState,
+    /// Aborted transactions below `state_offset` that no transaction index has yet; `None` in older versions.
+    pub aborted: Option<Vec<AbortedTransaction>>,
 }
 
 /// The whole file.
@@ -110,7 +116,7 @@ impl Checkpoint {
         if crc32c::crc32c(content) != u32::from_le_bytes(*checksum) {
             return Err(Damaged("checksum"));
         }
-        if ![VERSION, VERSION_LOGS_ONLY].contains(&version) {
+        if !(VERSION_LOGS_ONLY..=VERSION).contains(&version) {
             return Err(CheckpointError::UnknownVersion(version));
         }
         let mut bytes = content.get(8..).ok_or(Damaged("too short"))?;
@@ -120,7 +126,7 @@ impl Checkpoint {
     fn read_content(version: u32, bytes: &mut &[u8]) -> Option<Self> {
         let from = ReplayFrom { epoch: bytes.try_get_u64_le().ok()?, sequence: bytes.try_get_u64_le().ok()? };
         let count = bytes.try_get_u32_le().ok()?;
-        let logs = (0..count).map(|_| LogCheckpoint::read(bytes)).collect::<Option<_>>()?;
+        let logs = (0..count).map(|_| LogCheckpoint::read(version, bytes)).collect::<Option<_>>()?;
         let mut offline = Vec::new();
         let count = if version == VERSION_LOGS_ONLY { 0 } else { bytes.try_get_u32_le().ok()? };
         for _ in 0..count {
@@ -165,9 +171,17 @@ impl LogCheckpoint {
                 out.put_i64_le(batch.timestamp.0);
             }
         }
+        let aborted = self.aborted.as_deref().unwrap_or_default();
+        out.put_u32_le(count32(aborted.len()));
+        for one in aborted {
+            out.put_i64_le(one.producer_id.0);
+            out.put_i64_le(one.first_offset.0);
+            out.put_i64_le(one.last_offset.0);
+            out.put_i64_le(one.last_stable_offset.0);
+        }
     }
 
-    fn read(bytes: &mut &[u8]) -> Option<Self> {
+    fn read(version: u32, bytes: &mut &[u8]) -> Option<Self> {
         let mut topic_id = [0; 16];
         bytes.try_copy_to_slice(&mut topic_id).ok()?;
         let partition = PartitionIndex(bytes.try_get_i32_le().ok()?);
@@ -184,6 +198,7 @@ impl LogCheckpoint {
             state_offset: Offset(bytes.try_get_i64_le().ok()?),
             epochs: EpochCache::new(),
             producers: ProducerState::new(),
+            aborted: None,
         };
         for _ in 0..bytes.try_get_u32_le().ok()? {
             let epoch = LeaderEpoch(bytes.try_get_i32_le().ok()?);
@@ -191,6 +206,10 @@ impl LogCheckpoint {
         }
         for _ in 0..bytes.try_get_u32_le().ok()? {
             log.read_producer(bytes)?;
+        }
+        if version >= VERSION_ABORTED {
+            let count = bytes.try_get_u32_le().ok()?;
+            log.aborted = Some((0..count).map(|_| read_aborted(bytes)).collect::<Option<_>>()?);
         }
         Some(log)
     }
@@ -222,4 +241,13 @@ impl LogCheckpoint {
         self.producers.restore(id, &restored);
         Some(())
     }
+}
+
+fn read_aborted(bytes: &mut &[u8]) -> Option<AbortedTransaction> {
+    Some(AbortedTransaction {
+        producer_id: ProducerId(bytes.try_get_i64_le().ok()?),
+        first_offset: Offset(bytes.try_get_i64_le().ok()?),
+        last_offset: Offset(bytes.try_get_i64_le().ok()?),
+        last_stable_offset: Offset(bytes.try_get_i64_le().ok()?),
+    })
 }

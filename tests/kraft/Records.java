@@ -28,10 +28,13 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 public final class Records {
     static final String TOPIC = "records";
     static final String[] KINDS =
-        {"plain", "none", "gzip", "snappy", "lz4", "zstd", "committed", "open"};
+        {"plain", "none", "gzip", "snappy", "lz4", "zstd", "committed", "aborted", "open"};
+    static final int ABORTED = 7;
     static final int COUNT = 600;
     static final long BEGIN = 1_700_000_000_000L;
     static final byte[] FILLING = "what a record has besides its number, ".repeat(8).getBytes();
+    /** Of each record among those that are aborted, so that they fill several segments. */
+    static final int ABORTED_BYTES = 6000;
 
     static Properties at(String address) {
         Properties properties = new Properties();
@@ -41,7 +44,8 @@ public final class Records {
 
     static ProducerRecord<byte[], byte[]> record(int partition, int number) {
         byte[] key = number % 3 == 0 ? null : ("key " + number).getBytes();
-        byte[] value = number % 50 == 7 ? null : Arrays.copyOf(FILLING, number % FILLING.length);
+        int size = partition == ABORTED ? ABORTED_BYTES : number % FILLING.length;
+        byte[] value = number % 50 == 7 ? null : Arrays.copyOf(FILLING, size);
         ProducerRecord<byte[], byte[]> record =
             new ProducerRecord<>(TOPIC, partition, BEGIN + number * 1000L, key, value);
         if (number % 5 == 0) {
@@ -53,7 +57,7 @@ public final class Records {
     static KafkaProducer<byte[], byte[]> producer(String address, String kind) {
         Properties properties = at(address);
         boolean plain = kind.equals("plain");
-        boolean transactional = kind.equals("committed") || kind.equals("open");
+        boolean transactional = List.of("committed", "aborted", "aborted beside", "open").contains(kind);
         properties.put("enable.idempotence", Boolean.toString(!plain));
         properties.put("compression.type", plain || transactional ? "none" : kind);
         properties.put("batch.size", 4000);
@@ -65,14 +69,56 @@ public final class Records {
         return new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
+    /**
+     * Two producers by turns, whose transactions overlap: of the first one the second of three is committed, of the
+     * other one the first and the third of four.
+     */
+    static void writeAborted(String address) {
+        var one = producer(address, "aborted");
+        var other = producer(address, "aborted beside");
+        one.initTransactions();
+        other.initTransactions();
+        for (int number = 0; number < COUNT; number++) {
+            if (number % 200 == 0) {
+                one.beginTransaction();
+            }
+            if (number % 150 == 0) {
+                other.beginTransaction();
+            }
+            KafkaProducer<byte[], byte[]> turn = number % 3 == 1 ? other : one;
+            turn.send(record(ABORTED, number));
+            turn.flush();
+            if (number % 200 == 199) {
+                end(one, number / 200 == 1);
+            }
+            if (number % 150 == 149) {
+                end(other, number / 150 % 2 == 0);
+            }
+        }
+        one.close();
+        other.close();
+    }
+
+    static void end(KafkaProducer<byte[], byte[]> producer, boolean commits) {
+        if (commits) {
+            producer.commitTransaction();
+        } else {
+            producer.abortTransaction();
+        }
+    }
+
     static void write(String address) throws Exception {
         try (Admin admin = Admin.create(at(address))) {
             NewTopic topic = new NewTopic(TOPIC, KINDS.length, (short) 1);
             Map<String, String> small = Map.of("segment.bytes", "1048576", "retention.ms", "-1");
             admin.createTopics(List.of(topic.configs(small))).all().get();
             for (int partition = 0; partition < KINDS.length; partition++) {
+                if (partition == ABORTED) {
+                    writeAborted(address);
+                    continue;
+                }
                 KafkaProducer<byte[], byte[]> producer = producer(address, KINDS[partition]);
-                boolean transactional = partition >= KINDS.length - 2;
+                boolean transactional = partition >= ABORTED - 1;
                 if (transactional) {
                     producer.initTransactions();
                 }

@@ -17,6 +17,7 @@ use futures::future::{Either, select};
 use ringmain_storage::error::ReadError;
 use ringmain_storage::io::Io;
 use ringmain_storage::log::{LogOffsets, Watcher};
+use ringmain_storage::segment::txn_index::AbortedTransaction;
 use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::{LeaderEpoch, Offset, PartitionKey};
 
@@ -66,6 +67,8 @@ pub enum Given {
         slices: Vec<Slice>,
         /// How many.
         bytes: usize,
+        /// Aborted transactions among them, if the reader sees committed records only.
+        aborted: Vec<AbortedTransaction>,
     },
     /// The reader's history differs from ours: the epoch's end.
     Diverging(LeaderEpoch, Offset),
@@ -309,11 +312,17 @@ impl<I: Io> Watched<I> {
         let at_least_one = bytes_before == 0;
         let bytes_max = want.bytes_max.min(limits.bytes_max.saturating_sub(bytes_before));
         if want.from >= end || (bytes_max == 0 && !at_least_one) {
-            return Ok(Given::Batches { slices: Vec::new(), bytes: 0 });
+            return Ok(Given::Batches { slices: Vec::new(), bytes: 0, aborted: Vec::new() });
         }
-        let read = partition.log().read(want.from, ReadLimits { end, bytes_max, at_least_one }).await;
-        match read {
-            Ok(fetched) => Ok(Given::Batches { slices: fetched.slices, bytes: fetched.bytes }),
+        let log = partition.log();
+        let read = async {
+            let fetched = log.read(want.from, ReadLimits { end, bytes_max, at_least_one }).await?;
+            let is_asked = limits.committed_only && fetched.bytes > 0;
+            let aborted = if is_asked { log.aborted(want.from..fetched.end).await? } else { Vec::new() };
+            Ok(Given::Batches { slices: fetched.slices, bytes: fetched.bytes, aborted })
+        };
+        match read.await {
+            Ok(given) => Ok(given),
             Err(ReadError::OutOfRange { .. }) => Err(FetchRefusal::OutOfRange),
             Err(ReadError::Closed) => Err(FetchRefusal::NotLed),
             Err(ReadError::Damaged { .. }) => Err(FetchRefusal::Damaged),

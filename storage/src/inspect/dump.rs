@@ -24,6 +24,7 @@ use crate::record::batch::{BatchHeader, TimestampType};
 use crate::record::record::BatchRecords;
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::time_index::TimeIndex;
+use crate::segment::txn_index::{self, AbortedTransaction};
 use crate::types::{Offset, ProducerId, TimestampMs};
 
 /// Records of one batch are shown up to so many bytes when decompressed: more than any broker takes by default.
@@ -53,8 +54,8 @@ pub enum Value {
 /// One thing in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// What it is: `batch`, `record`, `index`, `timeindex`, `producer`, `epoch`, `offset`, `partition`, `frame`, `entry`,
-    /// `checkpoint`, `log`, `settled`, `damage`.
+    /// What it is: `batch`, `record`, `index`, `timeindex`, `producer`, `aborted`, `epoch`, `offset`, `partition`, `frame`,
+    /// `entry`, `checkpoint`, `log`, `settled`, `damage`.
     pub kind: &'static str,
     /// Its values in order.
     pub fields: Vec<(&'static str, Value)>,
@@ -250,6 +251,10 @@ impl Dump<'_, '_> {
         match kind {
             FileKind::OffsetIndex(base) => self.offset_index(path, base, file),
             FileKind::TimeIndex(base) => self.time_index(path, base, file),
+            FileKind::TxnIndex(base) => match txn_index::read(base, file) {
+                Ok(entries) => entries.iter().try_for_each(|one| self.row(path, "aborted", aborted(one))),
+                Err(error) => self.damage(path, None, error.to_string()),
+            },
             FileKind::Producers => match read_snapshot(file, TimestampMs(0)) {
                 Ok(state) => {
                     state.iter().try_for_each(|(id, one)| self.row(path, "producer", producer(id, one)))
@@ -358,6 +363,7 @@ impl Dump<'_, '_> {
             self.row(path, "log", checkpointed(log))?;
             self.epochs(path, &log.epochs)?;
             log.producers.iter().try_for_each(|(id, one)| self.row(path, "producer", producer(id, one)))?;
+            log.aborted.iter().flatten().try_for_each(|one| self.row(path, "aborted", aborted(one)))?;
         }
         ControlFlow::Continue(())
     }
@@ -387,6 +393,15 @@ fn producer(id: ProducerId, producer: &Producer) -> Vec<(&'static str, Value)> {
         ("offsetDelta", number(batch.offset_delta)),
         ("timestamp", number(batch.timestamp.0)),
         ("batches", count(producer.batches().len())),
+    ]
+}
+
+fn aborted(one: &AbortedTransaction) -> Vec<(&'static str, Value)> {
+    vec![
+        ("producerId", number(one.producer_id.0)),
+        ("firstOffset", number(one.first_offset.0)),
+        ("lastOffset", number(one.last_offset.0)),
+        ("lastStableOffset", number(one.last_stable_offset.0)),
     ]
 }
 

@@ -8,7 +8,7 @@ use crate::journal::replay::epoch_of;
 use crate::log::{epoch_cache, producer_snapshot};
 use crate::manager::{HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::partition_folder::METADATA_FILE;
-use crate::segment::{offset_index, time_index};
+use crate::segment::{offset_index, time_index, txn_index};
 use crate::types::Offset;
 
 /// Small files are refused above this: as much as a start takes of the largest kind.
@@ -23,6 +23,8 @@ pub(super) enum FileKind {
     OffsetIndex(Offset),
     /// `.timeindex`.
     TimeIndex(Offset),
+    /// `.txnindex`.
+    TxnIndex(Offset),
     /// Kafka's producer snapshot.
     Producers,
     /// `leader-epoch-checkpoint`.
@@ -64,6 +66,7 @@ fn kind_of_suffix(suffix: &str, offset: Offset) -> Option<FileKind> {
         ".log" => Some(FileKind::Batches(offset)),
         offset_index::SUFFIX => Some(FileKind::OffsetIndex(offset)),
         time_index::SUFFIX => Some(FileKind::TimeIndex(offset)),
+        txn_index::SUFFIX => Some(FileKind::TxnIndex(offset)),
         producer_snapshot::SUFFIX => Some(FileKind::Producers),
         // `<offset>-<epoch>.checkpoint`.
         _ => {
@@ -87,6 +90,7 @@ mod tests {
             ("00000000000000000007-0000000001.checkpoint", Some(FileKind::Batches(seven))),
             ("00000000000000000007.index", Some(FileKind::OffsetIndex(seven))),
             ("00000000000000000007.timeindex", Some(FileKind::TimeIndex(seven))),
+            ("00000000000000000007.txnindex", Some(FileKind::TxnIndex(seven))),
             ("00000000000000000007.snapshot", Some(FileKind::Producers)),
             ("00000000000000000003-0001.journal", Some(FileKind::Journal(3))),
             ("checkpoint", Some(FileKind::Checkpoint)),

@@ -196,12 +196,8 @@ fn check_epochs(
 }
 
 fn check_snapshots(partition: &PartitionToCheck, findings: &mut Vec<Finding>) -> Result<(), IoError> {
-    for (name, bytes) in list_files(&partition.directory)? {
+    for (name, _) in list_files(&partition.directory)? {
         let path = partition.directory.join(&name);
-        if name.ends_with(".txnindex") && bytes % TXN_INDEX_ENTRY_BYTES != 0 {
-            let whole = bytes - bytes % TXN_INDEX_ENTRY_BYTES;
-            findings.push(Finding::damage(&path, whole, "it ends within an entry"));
-        }
         let Some(offset) = name.strip_suffix(producer_snapshot::SUFFIX) else { continue };
         let Ok(offset) = offset.parse().map(Offset) else { continue };
         match producer_snapshot::read_snapshot(&read_file(&path, SMALL_FILE_BYTES_MAX)?, TimestampMs(0)) {
@@ -219,6 +215,3 @@ fn check_snapshots(partition: &PartitionToCheck, findings: &mut Vec<Finding>) ->
     }
     Ok(())
 }
-
-/// Bytes of an entry of Kafka's `.txnindex`, whose entries are not looked into.
-const TXN_INDEX_ENTRY_BYTES: u64 = 34;

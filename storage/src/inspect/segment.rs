@@ -13,10 +13,12 @@ use super::files::SMALL_FILE_BYTES_MAX;
 use crate::io::IoError;
 use crate::io::read_only::read_file;
 use crate::record::batch::BatchHeader;
+use crate::record::marker::Marker;
 use crate::segment::offset_index::{self, IndexError, OffsetIndex};
 use crate::segment::segment::{file_name, to_u64};
 use crate::segment::time_index::{self, TimeIndex};
-use crate::types::{LeaderEpoch, Offset, TimestampMs};
+use crate::segment::txn_index::{self, TxnIndexError};
+use crate::types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 /// Findings of one segment that are told; a file of other bytes would have one for each of its entries.
 const FINDINGS_MAX: usize = 100;
@@ -92,6 +94,8 @@ struct Held {
     last: Offset,
     max_timestamp: TimestampMs,
     epoch: LeaderEpoch,
+    /// Whose transaction it aborts.
+    aborts: Option<ProducerId>,
     /// The offset that comes next before it.
     expected: Offset,
 }
@@ -104,6 +108,7 @@ struct Walk {
     offsets_below: Offset,
     offsets: Entries<Offset>,
     times: Entries<TimestampMs>,
+    aborted: Entries<ProducerId>,
     bad: Vec<(u64, String)>,
     /// Whether what is no batch stands right before: index entries that name something in it say nothing more.
     after_bad: bool,
@@ -128,6 +133,7 @@ pub(super) fn check(segment: SegmentToCheck, read_bytes: &AtomicU64) -> Result<S
     }
     let offsets = offset_entries(&directory, base, &mut report.findings)?;
     let times = time_entries(&directory, base, &mut report.findings)?;
+    let aborted = aborted_entries(&directory, base, &mut report.findings)?;
     let restarts: Vec<u64> =
         offsets.sorted.iter().filter_map(|(position, ..)| u64::try_from(*position).ok()).collect();
     let mut walk = Walk {
@@ -137,6 +143,7 @@ pub(super) fn check(segment: SegmentToCheck, read_bytes: &AtomicU64) -> Result<S
         offsets_below,
         offsets,
         times,
+        aborted,
         bad: Vec::new(),
         after_bad: false,
         expected: base,
@@ -144,7 +151,7 @@ pub(super) fn check(segment: SegmentToCheck, read_bytes: &AtomicU64) -> Result<S
     };
     scan(&content, &restarts, read_bytes, |position, piece| {
         match piece {
-            Piece::Batch(header, bytes) => walk.batch(position, header, to_u64(bytes.len())),
+            Piece::Batch(header, bytes) => walk.batch(position, header, bytes),
             Piece::Bad(what) => {
                 walk.settle();
                 walk.bad.push((position, what));
@@ -164,10 +171,13 @@ impl Walk {
     }
 
     /// Takes the next batch, once it is known whether the one before it is what it seems.
-    fn batch(&mut self, position: u64, header: &BatchHeader, bytes: u64) {
+    fn batch(&mut self, position: u64, header: &BatchHeader, bytes: &[u8]) {
+        let is_abort =
+            header.attributes().is_control() && Marker::read(bytes).is_some_and(|marker| marker.is_abort);
         let mut here = Held {
             position,
-            end: position + bytes,
+            end: position + to_u64(bytes.len()),
+            aborts: is_abort.then_some(header.producer_id()),
             base: header.base_offset(),
             last: header.last_offset(),
             max_timestamp: header.max_timestamp(),
@@ -206,6 +216,7 @@ impl Walk {
         let Some(batch) = self.held.take() else { return };
         self.check_offset_index(&batch);
         self.check_time_index(&batch);
+        self.check_txn_index(&batch);
         if self.report.epochs.last().is_none_or(|last| last.epoch != batch.epoch) {
             let Held { epoch, base: offset, position, .. } = batch;
             self.report.epochs.push(EpochStart { epoch, offset, position });
@@ -254,6 +265,17 @@ impl Walk {
         }
     }
 
+    fn check_txn_index(&mut self, batch: &Held) {
+        while let Some((offset, producer, entry)) = self.aborted.take(batch.last.0) {
+            let names = offset == batch.last.0 && batch.aborts == Some(producer);
+            if !(names || self.after_bad && offset < batch.base.0) {
+                let what = format!("no transaction of producer {producer} is aborted at offset {offset}");
+                let path = self.aborted.path.clone();
+                self.find(Finding::damage(&path, entry, what));
+            }
+        }
+    }
+
     fn finish(mut self, whole_below: u64) -> SegmentReport {
         self.settle();
         let end = self.report.end;
@@ -282,6 +304,11 @@ impl Walk {
                 entry,
                 format!("it names offset {offset}, behind the last one"),
             ));
+        }
+        while !torn && let Some((offset, _, entry)) = self.aborted.take(i64::MAX) {
+            let path = self.aborted.path.clone();
+            let what = format!("it names offset {offset}, behind the last one");
+            self.find(Finding::damage(&path, entry, what));
         }
         for whole in [self.offsets.whole.take(), self.times.whole.take()].into_iter().flatten() {
             if self.report.findings.iter().all(|finding| finding.path != whole.path) {
@@ -356,5 +383,32 @@ fn time_entries(
     entries.sorted.sort_unstable_by_key(|(offset, ..)| *offset);
     let whole = TimeIndex::read(base, &file);
     entries.whole = whole.err().map(|error| whole_finding(&entries.path, error, time_index::ENTRY_BYTES));
+    Ok(entries)
+}
+
+fn aborted_entries(
+    directory: &Path,
+    base: Offset,
+    findings: &mut Vec<Finding>,
+) -> Result<Entries<ProducerId>, IoError> {
+    let mut entries = Entries::none(directory.join(file_name(base, txn_index::SUFFIX)));
+    let Some(file) = read_index(&entries.path)? else { return Ok(entries) };
+    match txn_index::read(base, &file) {
+        Ok(aborted) => {
+            let placed = aborted.iter().enumerate().map(|(index, one)| {
+                (one.last_offset.0, one.producer_id, to_u64(index * txn_index::ENTRY_BYTES))
+            });
+            entries.sorted = placed.collect();
+        }
+        Err(error) => {
+            let position = match error {
+                TxnIndexError::Size { bytes } => bytes - bytes % txn_index::ENTRY_BYTES,
+                TxnIndexError::UnknownVersion { index, .. } | TxnIndexError::Entry { index } => {
+                    index * txn_index::ENTRY_BYTES
+                }
+            };
+            findings.push(Finding::damage(&entries.path, to_u64(position), error.to_string()));
+        }
+    }
     Ok(entries)
 }

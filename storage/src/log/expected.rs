@@ -7,7 +7,7 @@ use std::path::Path;
 use super::log::Log;
 use super::recovery::Known;
 use crate::error::OpenError;
-use crate::io::{BLOCK_BYTES, Io, IoError};
+use crate::io::{BLOCK_BYTES, Io, IoError, IoFile};
 use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::segment::segment::{Segment, to_u64};
 use crate::segment::{offset_index, time_index};
@@ -72,9 +72,28 @@ impl Known<'_> {
 }
 
 impl<I: Io> Log<I> {
+    /// Cuts a segment to its length if a crash kept it from being cut. How long it is.
+    pub(super) async fn cut_padding(
+        &self,
+        segment: &Segment<I>,
+        known: &Known<'_>,
+        next: Option<Offset>,
+    ) -> Result<u64, IoError> {
+        if let Some(point) = known.checkpoint.map(|checkpoint| checkpoint.recovery_point)
+            && point.segment_base == segment.base_offset
+            && let Some(end) = self.padded_from(segment, point.position, next).await?
+        {
+            let file = segment.file().await?;
+            file.truncate(end).await?;
+            file.sync().await?;
+            segment.set_existing(end, false);
+        }
+        Ok(segment.size.get())
+    }
+
     /// Where a segment ends whose last block was written padded, to seal it, and that a crash kept from being cut to its
     /// length; `next` is the segment behind it.
-    pub(super) async fn padded_from(
+    async fn padded_from(
         &self,
         segment: &Segment<I>,
         from: u64,

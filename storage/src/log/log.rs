@@ -224,7 +224,9 @@ impl<I: Io> Log<I> {
         let point = LogPoint { segment_base: segment.base_offset, position };
         {
             let mut state = self.state.borrow_mut();
-            state.producers.update(&header, now);
+            if let Some(aborted) = state.producers.take(&header, &bytes, now) {
+                segment.note_aborted(aborted);
+            }
             state.epochs.assign(leader_epoch, base_offset);
             let last_offset = appended.last_offset;
             state.cached.push_back(Cached { point, base_offset, last_offset, bytes: bytes.clone() });
@@ -303,6 +305,7 @@ impl<I: Io> Log<I> {
             state_offset: offsets.log_end_offset,
             epochs: state.epochs.clone(),
             producers: state.producers.clone(),
+            aborted: Some(state.segments.iter().flat_map(|segment| segment.unwritten_aborted()).collect()),
         }
     }
 
@@ -364,6 +367,7 @@ impl<I: Io> Log<I> {
         let moved = offset.min(offsets.durable_offset);
         if moved > offsets.high_watermark {
             offsets.high_watermark = moved;
+            self.state.borrow_mut().producers.set_visible(moved);
             offsets.last_stable_offset = self.stable_below(moved).max(offsets.last_stable_offset);
             offsets.check();
             self.offsets.set(offsets);

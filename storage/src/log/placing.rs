@@ -129,6 +129,7 @@ impl<I: Io> Log<I> {
     /// A segment that was rolled before the crash, but not sealed yet or not known to be. On a full device it is sealed
     /// when there is room.
     pub(super) async fn seal_recovered(&self, segment: &Segment<I>) -> Result<Room, IoError> {
+        self.write_txn_index_if_room(segment).await?;
         if let Some(bytes) = segment.of_head(segment.written.get(), segment.size.get())
             && !bytes.is_empty()
         {

@@ -7,11 +7,13 @@
 //! of order, not a duplicate: Kafka's `DUPLICATE_SEQUENCE_NUMBER` is no broker's answer any more.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::record::batch::BatchHeader;
+use crate::record::marker::Marker;
+use crate::segment::txn_index::AbortedTransaction;
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 /// Batches remembered per producer: as many as a producer may have in flight (KIP-98).
@@ -147,6 +149,9 @@ pub enum Verdict {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProducerState {
     producers: BTreeMap<ProducerId, Producer>,
+    /// Transactions that ended with a marker which readers may not see yet: first offset and marker. As many as markers
+    /// wait to become durable.
+    ended: VecDeque<(Offset, Offset)>,
 }
 
 impl ProducerState {
@@ -176,6 +181,11 @@ impl ProducerState {
             return Verdict::Append;
         }
         let Some(producer) = self.producers.get(&batch.producer_id()) else { return Verdict::Append };
+        if batch.attributes().is_control() {
+            // Its coordinator's word: only the epoch is judged.
+            let is_stale = batch.producer_epoch() < producer.epoch;
+            return if is_stale { Verdict::InvalidEpoch { newest: producer.epoch } } else { Verdict::Append };
+        }
         let base_sequence = batch.base_sequence();
         let last_sequence = last_sequence_of(batch);
         let same_epoch = batch.producer_epoch() == producer.epoch;
@@ -234,6 +244,37 @@ impl ProducerState {
         }
     }
 
+    /// As [`update`](Self::update), for a whole batch: a marker ends its producer's transaction. If it was aborted, that
+    /// is returned: an entry of the transaction index.
+    pub fn take(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        now: TimestampMs,
+    ) -> Option<AbortedTransaction> {
+        if !header.attributes().is_control() {
+            self.update(header, now);
+            return None;
+        }
+        // One without its record was compacted, and its transaction's records before it.
+        let marker = Marker::read(batch)?;
+        let first_offset = self.end_transaction(header, marker.coordinator_epoch, now)?;
+        let last_offset = header.last_offset();
+        self.ended.push_back((first_offset, last_offset));
+        let open = self.producers.values().filter_map(|producer| producer.transaction_first_offset).min();
+        marker.is_abort.then(|| AbortedTransaction {
+            producer_id: header.producer_id(),
+            first_offset,
+            last_offset,
+            last_stable_offset: open.unwrap_or(header.next_offset()),
+        })
+    }
+
+    /// Readers see everything below `high_watermark` now, markers too.
+    pub fn set_visible(&mut self, high_watermark: Offset) {
+        while self.ended.pop_front_if(|(_, marker)| *marker < high_watermark).is_some() {}
+    }
+
     /// Makes room for newcomers. Open transactions stay, whose number their coordinator bounds, and so does `newest`.
     fn forget_oldest(&mut self, newest: ProducerId) {
         let idle = self
@@ -268,9 +309,11 @@ impl ProducerState {
         first_offset
     }
 
-    /// Where the oldest open transaction began: the last stable offset stops there.
+    /// Where the oldest transaction began that is open, or whose end nobody may see yet: the last stable offset stops
+    /// there.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        self.producers.values().filter_map(|producer| producer.transaction_first_offset).min()
+        let open = self.producers.values().filter_map(|producer| producer.transaction_first_offset);
+        open.chain(self.ended.iter().map(|(first, _)| *first)).min()
     }
 
     /// Puts back what was remembered elsewhere (a snapshot, the journal's checkpoint): batches oldest first, of
@@ -309,6 +352,7 @@ impl ProducerState {
     /// Forgets everybody.
     pub fn clear(&mut self) {
         self.producers.clear();
+        self.ended.clear();
     }
 }
 

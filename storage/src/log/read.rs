@@ -108,6 +108,7 @@ impl<I: Io> Log<I> {
                 break;
             }
             fetched.bytes += cached.bytes.len();
+            fetched.end = Offset(cached.last_offset.0.saturating_add(1));
             fetched.slices.push(Slice::Memory(cached.bytes.clone()));
         }
         Some(fetched)
@@ -191,7 +192,7 @@ impl<I: Io> Log<I> {
             .borrow()
             .offsets()
             .boundary(Position(position + to_u64(limits.bytes_max).min(WINDOW_BYTES)), limits.end)
-            .map(|known| known.0);
+            .map(|(_, known)| known.0);
         while position < segment.size.get() {
             let size = segment.size.get();
             self.refresh(segment, &mut expected);
@@ -209,6 +210,7 @@ impl<I: Io> Log<I> {
                 return Ok(Direct::Read(Some(Fetched {
                     bytes: slice.len(),
                     slices: vec![Slice::Memory(slice)],
+                    end: expected.next,
                 })));
             }
             position += to_u64(at);

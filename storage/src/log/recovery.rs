@@ -11,12 +11,13 @@ use futures::lock::Mutex;
 
 use super::LogOffsets;
 use super::changes::Changes;
-use super::epoch_cache::{self, EpochCache};
+use super::epoch_cache::EpochCache;
 use super::expected::damaged;
 use super::failing::Fault;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
+use super::remembered::take_epoch;
 use super::swaps::finish_swaps;
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
@@ -24,15 +25,13 @@ use crate::error::OpenError;
 use crate::io::{Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::LogPoint;
-use crate::record::batch::{self, BatchHeader};
-use crate::segment::offset_index::{self, OffsetIndex};
-use crate::segment::segment::{Segment, base_offset_of, block_floor, file_name, to_u64, to_usize};
+use crate::record::batch;
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::segment::{Segment, base_offset_of, base_offset_of_stem, block_floor, to_u64, to_usize};
+use crate::segment::txn_index;
 use crate::shared::Shared;
 use crate::space::Room;
 use crate::types::{Offset, PartitionKey, Position};
-
-/// Small files of a log are refused above this.
-const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
 /// What is known of a log before its folder is looked into.
 pub(crate) struct Known<'a> {
@@ -81,6 +80,10 @@ struct Found {
     file_bytes: Option<u64>,
     /// The segment behind it; the active one has none.
     next: Option<Offset>,
+    /// Whether it has a `.txnindex`.
+    has_txn_index: bool,
+    /// Whether its batches say something of producers that no snapshot does.
+    tells_producers: bool,
 }
 
 /// What the check of the last segment found.
@@ -116,14 +119,6 @@ fn last_indexed<I: Io>(segment: &Segment<I>, index: Option<&[u8]>) -> u64 {
     let index = index.and_then(|file| OffsetIndex::read(segment.base_offset, file, size).ok());
     let floor = block_floor(size);
     index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
-}
-
-/// Batches looked at again say nothing new: an older epoch would drop those after it.
-fn take_epoch(epochs: &mut EpochCache, header: &BatchHeader) {
-    let epoch = header.partition_leader_epoch();
-    if epochs.latest_epoch().is_none_or(|latest| latest < epoch) {
-        epochs.assign(epoch, header.base_offset());
-    }
 }
 
 impl<I: Io> Log<I> {
@@ -211,78 +206,33 @@ impl<I: Io> Log<I> {
         known.last_index = log.load_state(&known, &names).await?;
         let removed = |(base, _): &&(Offset, Bytes)| bases.first().is_some_and(|first| base < first);
         log.remember_removed(appended.iter().filter(removed).map(|(_, batch)| batch));
+        let by_snapshots = known.checkpoint.is_none()
+            && !known.is_journalled_whole
+            && names.iter().any(|name| name.ends_with(producer_snapshot::SUFFIX));
+        let txn_indexes: BTreeSet<Offset> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(txn_index::SUFFIX))
+            .filter_map(base_offset_of_stem)
+            .collect();
         for base in &bases {
             let next = bases.range(Offset(base.0.saturating_add(1))..).next().copied();
             let file_bytes = files.get(base).copied();
             let run = runs.remove(base).unwrap_or_default();
-            let found = Found { base: *base, file_bytes, next };
+            let found = Found {
+                base: *base,
+                file_bytes,
+                next,
+                has_txn_index: txn_indexes.contains(base),
+                tells_producers: by_snapshots && next > Some(log.replayed_below.get()),
+            };
             log.open_segment(&known, found, run, counts).await?;
+        }
+        let last = log.state.borrow().segments.back().map(Rc::clone);
+        if let Some(last) = last.filter(|last| !last.sealed.get() && last.aborted.borrow().is_none()) {
+            log.rebuild_txn_index(&last).await?;
         }
         log.finish_open(&known)?;
         Ok(log)
-    }
-
-    /// Producers and epochs as of the checkpoint, or from Kafka's own files after a clean stop: then the last segment's
-    /// offset index comes with them, if it is there.
-    async fn load_state(&self, known: &Known<'_>, names: &[String]) -> Result<Option<Vec<u8>>, OpenError> {
-        if let Some(checkpoint) = known.checkpoint {
-            let mut state = self.state.borrow_mut();
-            state.producers = checkpoint.producers.clone();
-            state.epochs = checkpoint.epochs.clone();
-            self.replayed_below.set(checkpoint.state_offset);
-            return Ok(None);
-        }
-        if known.is_journalled_whole {
-            // A snapshot knows less: one batch of each producer.
-            return Ok(None);
-        }
-        let io = &self.shared.io;
-        let epochs = names.iter().find(|name| *name == epoch_cache::FILE_NAME).cloned();
-        let snapshots = names
-            .iter()
-            .filter_map(|name| name.strip_suffix(producer_snapshot::SUFFIX)?.parse().ok().map(Offset));
-        let newest = snapshots.max();
-        let snapshot = newest.map(|newest| file_name(newest, producer_snapshot::SUFFIX));
-        let last = names.iter().filter_map(|name| base_offset_of(name)).max();
-        let index = last.filter(|_| known.clean).map(|last| file_name(last, offset_index::SUFFIX));
-        let index = index.filter(|index| names.contains(index));
-        let wanted = epochs.iter().chain(&snapshot).chain(&index);
-        let paths: Vec<PathBuf> = wanted.map(|name| self.directory.join(name)).collect();
-        let files = paths.iter().map(|path| (path.clone(), SMALL_FILE_BYTES_MAX)).collect();
-        let mut read = paths.iter().zip(io.read_files(files).await);
-        let mut state = self.state.borrow_mut();
-        if epochs.is_some()
-            && let Some((path, file)) = read.next()
-        {
-            match EpochCache::read(&file?) {
-                Ok(epochs) => state.epochs = epochs,
-                Err(error) => tracing::warn!("{} is rebuilt: {error}", path.display()),
-            }
-        }
-        if let Some(newest) = newest
-            && let Some((path, file)) = read.next()
-        {
-            match producer_snapshot::read_snapshot(&file?, io.wall_clock()) {
-                Ok(producers) => {
-                    state.producers = producers;
-                    self.replayed_below.set(newest);
-                }
-                Err(error) => tracing::warn!("{} is not used: {error}", path.display()),
-            }
-        }
-        Ok(index.and_then(|_| read.next()?.1.ok()))
-    }
-
-    /// Takes what batches say whose segments are below the log start, and are not looked at: their producers go on.
-    fn remember_removed<'a>(&self, batches: impl Iterator<Item = &'a Bytes>) {
-        let now = self.shared.io.wall_clock();
-        let mut state = self.state.borrow_mut();
-        for header in batches.filter_map(|batch| BatchHeader::read(batch)) {
-            if header.base_offset() >= self.replayed_below.get() {
-                state.producers.update(header, now);
-                take_epoch(&mut state.epochs, header);
-            }
-        }
     }
 
     async fn open_segment(
@@ -292,7 +242,7 @@ impl<I: Io> Log<I> {
         runs: Vec<(u64, Bytes)>,
         counts: &mut Counts,
     ) -> Result<(), OpenError> {
-        let Found { base, file_bytes, next } = found;
+        let Found { base, file_bytes, next, .. } = found;
         let last = next.is_none();
         let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
@@ -302,16 +252,11 @@ impl<I: Io> Log<I> {
         if file_bytes.is_some() {
             segment.set_existing(size, false);
         }
-        if runs.is_empty()
-            && let Some(point) = known.checkpoint.map(|checkpoint| checkpoint.recovery_point)
-            && point.segment_base == base
-            && let Some(end) = self.padded_from(&segment, point.position, next).await?
-        {
-            let file = segment.file().await?;
-            file.truncate(end).await?;
-            file.sync().await?;
-            segment.set_existing(end, false);
-            size = end;
+        segment.has_txn_index.set(found.has_txn_index);
+        let kept = known.checkpoint.and_then(|checkpoint| checkpoint.aborted.as_deref());
+        self.begin_aborted(&segment, kept, (next, runs.is_empty() && !last)).await?;
+        if runs.is_empty() {
+            size = self.cut_padding(&segment, known, next).await?;
         }
         let mut from = match known.checkpoint {
             Some(checkpoint) if checkpoint.recovery_point.segment_base == base => {
@@ -327,6 +272,9 @@ impl<I: Io> Log<I> {
             }
             if !last {
                 segment.set_existing(size, true);
+                if found.tells_producers {
+                    self.take_producers(&segment).await?;
+                }
                 return Ok(());
             }
             from
@@ -397,6 +345,7 @@ impl<I: Io> Log<I> {
     /// producers.
     async fn check(&self, segment: &Segment<I>, from: u64) -> Result<Checked, IoError> {
         let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
+        let mut aborted = Vec::new();
         let mut bad = false;
         let now = self.shared.io.wall_clock();
         let replayed_below = self.replayed_below.get();
@@ -422,7 +371,7 @@ impl<I: Io> Log<I> {
                     segment.first_timestamp.set(Some(header.max_timestamp()));
                 }
                 if header.base_offset() >= replayed_below {
-                    state_producers.update(header, now);
+                    aborted.extend(state_producers.take(header, bytes, now));
                 }
                 take_epoch(&mut state_epochs, header);
             })
@@ -430,6 +379,7 @@ impl<I: Io> Log<I> {
         let mut state = self.state.borrow_mut();
         state.producers = state_producers;
         state.epochs = state_epochs;
+        segment.note_found_aborted(aborted);
         scanned.map(|_| checked)
     }
 
@@ -458,6 +408,7 @@ impl<I: Io> Log<I> {
         self.shared.dirty_added(self.unwritten());
         let start = known.log_start_offset;
         let high_watermark = high_watermark.min(end).max(start);
+        self.state.borrow_mut().producers.set_visible(high_watermark);
         let offsets = LogOffsets {
             log_start_offset: start,
             last_stable_offset: self.stable_below(high_watermark).max(start),

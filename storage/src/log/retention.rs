@@ -18,15 +18,13 @@ use crate::error::{ReadError, StoreError};
 use crate::io::{Io, IoError, IoFile};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::segment::segment::{DELETED_SUFFIX, Segment, base_offset_of_stem};
-use crate::segment::{offset_index, time_index};
+use crate::segment::{offset_index, time_index, txn_index};
 use crate::space::is_no_space;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 
-/// Kafka's index of aborted transactions; directories taken over from it may have some.
-const TXN_INDEX_SUFFIX: &str = ".txnindex";
 /// All files that a segment may have.
 pub(super) const SUFFIXES: [&str; 5] =
-    [".log", offset_index::SUFFIX, time_index::SUFFIX, producer_snapshot::SUFFIX, TXN_INDEX_SUFFIX];
+    [".log", offset_index::SUFFIX, time_index::SUFFIX, producer_snapshot::SUFFIX, txn_index::SUFFIX];
 
 impl<I: Io> Log<I> {
     /// Removes what the settings allow as of `now`; returns how many segments went.

@@ -62,6 +62,8 @@ struct Planned {
     from: u64,
     /// Where the last batch ends.
     to: u64,
+    /// No record has this offset or a higher one.
+    end: Offset,
 }
 
 /// What a read is about.
@@ -108,7 +110,11 @@ impl<I: Io> Log<I> {
                     if let Some(slice) = self.slice_of(segment, &descriptor, planned).map_err(&failed)? {
                         self.look_ahead(segment, (&file, &descriptor), planned.to).map_err(&failed)?;
                         let bytes = slice.len();
-                        return Ok(FromFile::Answer(Some(Fetched { bytes, slices: vec![slice] })));
+                        return Ok(FromFile::Answer(Some(Fetched {
+                            bytes,
+                            slices: vec![slice],
+                            end: planned.end,
+                        })));
                     }
                     (planned.walked_from, planned.to, true)
                 }
@@ -167,7 +173,7 @@ impl<I: Io> Log<I> {
         &self,
         segment: &Segment<I>,
         descriptor: &Arc<OwnedFd>,
-        Planned { walked_from, next, last, from, to }: Planned,
+        Planned { walked_from, next, last, from, to, .. }: Planned,
     ) -> io::Result<Option<Slice>> {
         if to - walked_from <= COPY_BYTES_MAX {
             let end = to_usize(to - walked_from);
@@ -231,12 +237,15 @@ fn plan<I: Io>(segment: &Segment<I>, descriptor: &OwnedFd, wanted: Wanted) -> io
         return Ok(Plan::Memory);
     }
     let limit = written.min(start + bytes_max);
+    let mut end_offset = first.next_offset();
     if whole && written <= limit && segment_end <= limits.end {
         end = written.max(end);
-    } else if let Some(Position(at)) =
-        segment.index.borrow().offsets().boundary(Position(limit), limits.end).filter(|at| at.0 > end)
+        end_offset = segment_end;
+    } else if let Some((last, Position(at))) =
+        segment.index.borrow().offsets().boundary(Position(limit), limits.end).filter(|(_, at)| at.0 > end)
     {
         end = at;
+        end_offset = last;
     } else {
         // The last batches in front of a limit, which no entry names.
         while end + to_u64(HEADER_BYTES) <= limit {
@@ -246,9 +255,10 @@ fn plan<I: Io>(segment: &Segment<I>, descriptor: &OwnedFd, wanted: Wanted) -> io
                 break;
             }
             end += bytes;
+            end_offset = header.next_offset();
         }
     }
-    Ok(Plan::Send(Planned { walked_from, next, last, from: start, to: end }))
+    Ok(Plan::Send(Planned { walked_from, next, last, from: start, to: end, end: end_offset }))
 }
 
 /// Where a walk begins, and what is known of the batch there.

@@ -25,6 +25,7 @@ impl<I: Io> Log<I> {
     /// Writes all whole blocks that are durable, and seals segments that were rolled. With `to_end` the active
     /// segment's last block is written as well, and it gets its true length: only a clean stop does so.
     /// On a full device as much is written as has blocks; with `to_end` that is an error. Any other takes the log offline.
+    /// With `to_end` the transaction indexes are all written as well.
     pub(crate) async fn write_out(&self, to_end: bool) -> Result<Room, StoreError> {
         let _writer = self.writer.lock().await;
         self.due.set(false);
@@ -32,7 +33,11 @@ impl<I: Io> Log<I> {
             return Ok(Room::Ample);
         }
         self.check_online()?;
-        match self.write_locked(to_end).await {
+        let written = match self.write_locked(to_end).await {
+            Ok(Room::Ample) if to_end => self.write_txn_indexes().await.map(|()| Room::Ample),
+            written => written,
+        };
+        match written {
             Err(error) if to_end && is_no_space(&error) => Err(error.into()),
             Err(error) => Err(self.fail(&error).into()),
             Ok(room) => Ok(room),
@@ -78,6 +83,14 @@ impl<I: Io> Log<I> {
         }
     }
 
+    async fn write_txn_indexes(&self) -> Result<(), IoError> {
+        let segments: Vec<_> = self.state.borrow().segments.iter().map(Rc::clone).collect();
+        for segment in segments {
+            self.write_txn_index(&segment).await?;
+        }
+        Ok(())
+    }
+
     async fn write_blocks(&self, segment: &Segment<I>, to: u64) -> Result<(), IoError> {
         // What is pending stands in the journal: where that is small, so are the writes.
         let chunk_bytes = CHUNK_BYTES.min(block_floor(self.shared.config.journal_file_bytes));
@@ -108,6 +121,7 @@ impl<I: Io> Log<I> {
             segment.write(buffer, rest).await?;
             self.shared.dirty_removed(rest);
         }
+        self.write_txn_index_if_room(segment).await?;
         segment.finish().await?;
         segment.sealed.set(true);
         self.shared.cache.trim();

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod marker;
 pub mod recompress;
 #[allow(clippy::module_inception, reason = "the file is named after what it reads, as Kafka's Record")]
 pub mod record;

@@ -7,6 +7,7 @@ pub(crate) mod open_files;
 pub mod segment;
 pub mod sparse_index;
 pub mod time_index;
+pub mod txn_index;
 pub(crate) mod windows;
 
 use std::os::fd::OwnedFd;
@@ -72,4 +73,6 @@ pub struct Fetched {
     pub slices: Vec<Slice>,
     /// Their bytes together.
     pub bytes: usize,
+    /// No record of them has this offset or a higher one; it may be some batches too high.
+    pub end: crate::types::Offset,
 }

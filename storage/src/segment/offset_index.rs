@@ -156,14 +156,15 @@ impl OffsetIndex {
         self.entries.get(index).map(|entry| self.plain(*entry))
     }
 
-    /// The last batch known to begin at or before `position` with every batch before it below the offset `end`.
-    pub fn boundary(&self, position: Position, end: Offset) -> Option<Position> {
+    /// The last batch known to begin at or before `position` with every batch before it below the offset `end`: its last
+    /// offset, and where it begins.
+    pub fn boundary(&self, position: Position, end: Offset) -> Option<(Offset, Position)> {
         let inside = self.entries.partition_point(|entry| {
             let (offset, at) = self.plain(*entry);
             at <= position && offset <= end
         });
         let index = inside.checked_sub(1)?;
-        self.entries.get(index).map(|entry| self.plain(*entry).1)
+        self.entries.get(index).map(|entry| self.plain(*entry))
     }
 
     /// The last entry whose batch begins at or before `position`.

@@ -13,6 +13,7 @@ use futures::lock::Mutex;
 
 use super::open_files::OpenFiles;
 use super::sparse_index::SparseIndex;
+use super::txn_index::AbortedTransaction;
 use super::windows::Windows;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow};
 use crate::types::{Offset, TimestampMs};
@@ -101,6 +102,12 @@ pub struct Segment<I: Io> {
     pub(crate) named_last: Cell<Option<Offset>>,
     /// Whether its index was made from its batches alone, and not from files.
     pub(crate) is_index_made: Cell<bool>,
+    /// Transactions whose abort markers it has; `None` while only its `.txnindex` knows them.
+    pub(crate) aborted: RefCell<Option<Vec<AbortedTransaction>>>,
+    /// Whether it has a `.txnindex`.
+    pub(crate) has_txn_index: Cell<bool>,
+    /// Whether that says something else than `aborted`.
+    pub(crate) is_txn_index_due: Cell<bool>,
     myself: Weak<Self>,
     open_files: Rc<OpenFiles<I>>,
     /// What `open_files` counts for its index.
@@ -138,6 +145,9 @@ impl<I: Io> Segment<I> {
             open_files,
             snapshot: RefCell::default(),
             largest: Cell::new(None),
+            aborted: RefCell::new(Some(Vec::new())),
+            has_txn_index: Cell::new(false),
+            is_txn_index_due: Cell::new(false),
             named_last: Cell::new(None),
             is_index_made: Cell::new(false),
             index_charge: Cell::new(0),
@@ -199,7 +209,36 @@ impl<I: Io> Segment<I> {
         if self.sealed.get() && self.index_from.get() == 0 {
             self.forget_index();
         }
+        if self.sealed.get() && self.has_txn_index.get() && !self.is_txn_index_due.get() {
+            *self.aborted.borrow_mut() = None;
+        }
         true
+    }
+
+    /// Adds a transaction whose abort marker was appended to it.
+    pub(crate) fn note_aborted(&self, aborted: AbortedTransaction) {
+        self.aborted.borrow_mut().get_or_insert_default().push(aborted);
+        self.is_txn_index_due.set(true);
+    }
+
+    /// Adds what a start found in its batches that was not known.
+    pub(crate) fn note_found_aborted(&self, found: Vec<AbortedTransaction>) {
+        // Without what is before them they are not all: they are looked for again.
+        let mut known = self.aborted.borrow_mut();
+        let Some(known) = known.as_mut() else { return };
+        let last = known.last().map(|one| one.last_offset);
+        let before = known.len();
+        known.extend(found.into_iter().filter(|one| Some(one.last_offset) > last));
+        self.is_txn_index_due.set(self.is_txn_index_due.get() || known.len() > before);
+    }
+
+    /// Aborted transactions that no synced file of it has: the journal's checkpoint keeps them.
+    pub(crate) fn unwritten_aborted(&self) -> Vec<AbortedTransaction> {
+        let is_written = !self.is_txn_index_due.get();
+        if is_written && self.sealed.get() {
+            return Vec::new();
+        }
+        self.aborted.borrow().clone().unwrap_or_default()
     }
 
     /// Closes its file: it was removed, and its blocks are free when nobody has it open.

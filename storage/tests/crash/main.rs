@@ -5,6 +5,7 @@
 //! run is repeated exactly.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod aborted;
 mod checks;
 mod cuts;
 mod failing;

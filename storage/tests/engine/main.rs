@@ -2,6 +2,7 @@
 //! one, and after the journal has been around its ring many times.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "tests")]
 
+mod aborted;
 mod cold_reads;
 mod compacted;
 mod index_files;

@@ -13,6 +13,7 @@ use ringmain_storage::record::validate::{ProduceLimits, validate_produced};
 use ringmain_storage::segment::offset_index::OffsetIndex;
 use ringmain_storage::segment::sparse_index::SparseIndex;
 use ringmain_storage::segment::time_index::TimeIndex;
+use ringmain_storage::segment::txn_index::{self, AbortedTransaction};
 use ringmain_storage::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use crate::corpus::{build, read, records};
@@ -94,4 +95,31 @@ fn golden_epoch_checkpoint_is_ours_byte_for_byte() {
     assert_eq!(epochs.write().as_bytes(), file);
     assert_eq!(epochs.latest_epoch(), Some(LeaderEpoch(9)));
     assert_eq!(epochs.end_offset_for(LeaderEpoch(3), Offset(0)), Some((LeaderEpoch(3), Offset(1 << 40))));
+}
+
+#[test]
+fn golden_transaction_index_is_ours_byte_for_byte() {
+    // Written by a broker of Apache Kafka 4.3 for two producers whose transactions overlapped.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/aborted.txnindex");
+    let file = std::fs::read(path).unwrap();
+    let entries = txn_index::read(Offset(605), &file).unwrap();
+    let entry = |producer: i64, first: i64, last: i64, stable: i64| AbortedTransaction {
+        producer_id: ProducerId(producer),
+        first_offset: Offset(first),
+        last_offset: Offset(last),
+        last_stable_offset: Offset(stable),
+    };
+    assert_eq!(entries, [entry(6, 405, 605, 456), entry(7, 456, 606, 607)]);
+    assert_eq!(txn_index::write(&entries), file);
+    assert!(txn_index::read(Offset(606), &file).is_err(), "a marker below its segment");
+    for len in 0..file.len() {
+        assert_eq!(txn_index::read(Offset(605), &file[..len]).is_ok(), len % txn_index::ENTRY_BYTES == 0);
+    }
+    for bit in 0..file.len() * 8 {
+        let mut spoilt = file.clone();
+        spoilt[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(entries) = txn_index::read(Offset(605), &spoilt) {
+            assert_eq!(txn_index::write(&entries), spoilt);
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn offset_index_answers_as_kafkas() {
     assert_eq!(index.lookup(Offset(99)), (Offset(54), Position(30)));
     assert_eq!(index.after(Offset(52)), Some((Offset(53), Position(20))));
     assert_eq!(index.after(Offset(1000)), None);
-    assert_eq!(index.boundary(Position(25), Offset(1000)), Some(Position(20)));
+    assert_eq!(index.boundary(Position(25), Offset(1000)), Some((Offset(53), Position(20))));
     assert_eq!(index.boundary(Position(1000), Offset(52)), index.boundary(Position(19), Offset(1000)));
     assert_eq!(index.append(Offset(54), Position(40)), Err(IndexError::Entry { index: 3 }));
     let far = Offset(50 + i64::from(i32::MAX) + 1);

@@ -15,6 +15,7 @@ use ringmain_storage::manager::reserve::RESERVE_FILE;
 use ringmain_storage::record::batch::{batches, stamp};
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
+use ringmain_storage::record::marker::Marker;
 use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::{
@@ -143,7 +144,29 @@ fn small_config(dir: &Path) -> StoreConfig {
     }
 }
 
+/// The partition of small directories that has transactions, and how many batches: two and a marker, over and over, every
+/// second time one that aborts; the last transaction stays open.
+const TRANSACTIONAL: i32 = 4;
+const TRANSACTIONAL_END: i64 = 26;
+
+fn small_marker(number: i64) -> BytesMut {
+    let (key, value) = Marker { is_abort: number % 6 == 2, coordinator_epoch: 4 }.write();
+    let (producer_id, producer_epoch) = (ProducerId(2000), ProducerEpoch(0));
+    let mut builder = BatchBuilder::new(Codec::None).transactional().control().with_producer(ProducerBatch {
+        producer_id,
+        producer_epoch,
+        base_sequence: -1,
+    });
+    let timestamp = TimestampMs(1_700_000_000_000 + number);
+    let record = NewRecord { timestamp, key: Some(&key), value: Some(&value), ..NewRecord::default() };
+    builder.push(&record).unwrap();
+    BytesMut::from(builder.build().unwrap().as_ref())
+}
+
 fn small_batch(partition: i32, number: i64) -> BytesMut {
+    if partition == TRANSACTIONAL && number % 3 == 2 {
+        return small_marker(number);
+    }
     let value = vec![b'a' + u8::try_from(number % 26).unwrap(); 300];
     let key = format!("{partition}/{number}").into_bytes();
     let mut builder = BatchBuilder::new(Codec::None);
@@ -152,6 +175,13 @@ fn small_batch(partition: i32, number: i64) -> BytesMut {
             producer_id: ProducerId(1000),
             producer_epoch: ProducerEpoch(2),
             base_sequence: i32::try_from(number).unwrap(),
+        });
+    }
+    if partition == TRANSACTIONAL {
+        builder = builder.transactional().with_producer(ProducerBatch {
+            producer_id: ProducerId(2000),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: i32::try_from(number - number / 3).unwrap(),
         });
     }
     let timestamp = TimestampMs(1_700_000_000_000 + number);
@@ -167,6 +197,7 @@ pub(crate) fn make_small(dir: &Path) {
         let (store, _) = LogManager::open(RealIo::new().unwrap(), small_config(&dir)).await.unwrap();
         let config = LogConfig { segment_bytes: 6 << 10, index_interval_bytes: 1024, ..log_config() };
         let mut logs = Vec::new();
+        logs.push(store.create_log(key(TRANSACTIONAL), "kept", config.clone()).await.unwrap());
         for partition in 0..3 {
             logs.push(store.create_log(key(partition), "kept", config.clone()).await.unwrap());
         }
@@ -178,6 +209,9 @@ pub(crate) fn make_small(dir: &Path) {
                 }
                 log.room().await.unwrap();
                 let next = log.offsets().log_end_offset.0;
+                if log.key().partition.0 == TRANSACTIONAL && next == TRANSACTIONAL_END {
+                    continue;
+                }
                 let batch = small_batch(log.key().partition.0, next);
                 log.append(batch, LeaderEpoch(number / 20), TimestampMs(1)).unwrap();
                 log.wait_durable(Offset(next + 1)).await.unwrap();
@@ -187,7 +221,7 @@ pub(crate) fn make_small(dir: &Path) {
                 let gone = logs.pop().unwrap();
                 store.delete_log(gone.key()).await.unwrap();
                 logs.push(store.create_log(key(3), "kept", config.clone()).await.unwrap());
-                logs[0].advance_log_start(Offset(7)).await.unwrap();
+                logs[1].advance_log_start(Offset(7)).await.unwrap();
             }
         }
     });
@@ -202,10 +236,22 @@ pub(crate) fn check_small(dir: &Path) -> u64 {
     run(async move || {
         let (store, _) = LogManager::open(RealIo::new().unwrap(), small_config(&dir)).await.unwrap();
         assert!(store.log(key(2)).is_none(), "it was deleted");
-        for (partition, start, end) in [(0, 7, 48), (1, 0, 6), (3, 0, 1)] {
-            let log = store.log(key(partition)).unwrap();
+        for (partition, start, end) in
+            [(0, 7, 48), (1, 0, 6), (3, 0, 1), (TRANSACTIONAL, 0, TRANSACTIONAL_END)]
+        {
+            let log = store.log(key(partition));
+            if log.is_none() && partition == TRANSACTIONAL {
+                // An older version.
+                continue;
+            }
+            let log = log.unwrap();
             let offsets = log.offsets();
             assert_eq!((offsets.log_start_offset, offsets.log_end_offset), (Offset(start), Offset(end)));
+            if partition == TRANSACTIONAL {
+                let aborted = log.aborted(Offset(start)..Offset(end)).await.unwrap();
+                assert_eq!(aborted.iter().map(|one| one.last_offset.0).collect::<Vec<_>>(), [2, 8, 14, 20]);
+                assert_eq!(offsets.last_stable_offset, Offset(end - 2));
+            }
             let mut next = Offset(start);
             while next < offsets.log_end_offset {
                 let limits =

@@ -165,7 +165,7 @@ fn trim(all: &mut BTreeMap<u32, Got>, bytes_max: usize, first: u32) -> Option<u3
         let Some(got) = all.get_mut(&slot) else { continue };
         let more = got.bytes();
         if bytes > 0 && more > 0 && bytes + more > bytes_max {
-            got.given = Given::Batches { slices: Vec::new(), bytes: 0 };
+            got.given = Given::Batches { slices: Vec::new(), bytes: 0, aborted: Vec::new() };
             next = next.or(Some(slot));
         } else {
             bytes += more;
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_first_batches_stay_and_what_is_too_much_goes() {
         let got = |slot, bytes| {
-            let given = Given::Batches { slices: Vec::new(), bytes };
+            let given = Given::Batches { slices: Vec::new(), bytes, aborted: Vec::new() };
             (slot, Got { slot, offsets: None, leader_epoch: LeaderEpoch(0), given })
         };
         let trimmed = |mut all: BTreeMap<u32, Got>, first| {

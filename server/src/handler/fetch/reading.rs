@@ -3,7 +3,7 @@
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::fetch_request::FetchPartition;
-use ringmain_protocol::messages::fetch_response::{EpochEndOffset, PartitionData};
+use ringmain_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 use ringmain_protocol::wire::Records;
 use ringmain_storage::segment::Slice;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey};
@@ -151,7 +151,14 @@ impl Named<'_> {
             ..PartitionData::default()
         };
         let code = match got.given {
-            Given::Batches { slices, .. } => return (data, slices),
+            Given::Batches { slices, aborted, .. } => {
+                let aborted = aborted.iter().map(|one| AbortedTransaction {
+                    producer_id: one.producer_id.0,
+                    first_offset: one.first_offset.0,
+                });
+                data.aborted_transactions = asking.limits.committed_only.then(|| aborted.collect());
+                return (data, slices);
+            }
             Given::Diverging(epoch, end_offset) => {
                 data.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset: end_offset.0 };
                 return (data, Vec::new());
