@@ -8,8 +8,11 @@
 //! appended before it is durable.
 //!
 //! Built: the classic protocol (KIP-62, 345, 394, 429 as far as a broker has part in it), offsets with their expiry, and
-//! the replay of offsets that were committed in transactions. Not built: the protocol of KIP-848; a log that has records
-//! of such groups keeps them, and is never written anew.
+//! the replay of offsets that were committed in transactions. Not built: the protocol of KIP-848 (a log that has records
+//! of such groups keeps them, and is never written anew); commits in transactions; configuration of single groups;
+//! metrics of groups. What memory groups take is estimated, not measured. Where a vote between protocols is even, the
+//! name that sorts first wins, and of members that are left the one whose id does leads: Apache's choice is that of a
+//! hash table.
 //!
 //! Must not know: requests, responses, API versions.
 
