@@ -28,6 +28,11 @@ impl Known<'_> {
         self.clean || self.checkpoint.is_some()
     }
 
+    /// Whether all of that segment is on stable media, its length too.
+    pub(super) fn is_below(&self, base: Offset) -> bool {
+        self.checkpoint.map_or(self.clean, |checkpoint| base < checkpoint.recovery_point.segment_base)
+    }
+
     /// Segments that have to be there and are not: `bases` are those that files or the journal have.
     pub(super) fn check_segments(
         &self,

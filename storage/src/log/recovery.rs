@@ -271,6 +271,10 @@ impl<I: Io> Log<I> {
                 return Err(damaged(&segment.path(".log"), what));
             }
             if !last {
+                if !known.is_below(base) {
+                    // A kill may have come before the length it was cut to was synced.
+                    segment.file().await?.sync().await?;
+                }
                 segment.set_existing(size, true);
                 if found.tells_producers {
                     self.take_producers(&segment).await?;

@@ -48,9 +48,20 @@ async fn roll(io: SimIo) {
     io.sleep(Duration::from_secs(1)).await;
 }
 
-#[test]
-fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
-    let _told = cuts::Told;
+/// Reads all that is there, and nothing else is.
+fn read(world: &SimWorld) -> Result<Vec<u8>, String> {
+    let read = world.run(async {
+        let (manager, _) = LogManager::open(world.io(), small_store()).await.unwrap();
+        let log = manager.log(key(1, 0)).ok_or_else(|| format!("{:?}", manager.offline_logs()))?;
+        let read = read_all(&log, Offset(0), log.offsets().log_end_offset).await?;
+        let size = log.size_bytes();
+        if size == read.len() as u64 { Ok(read) } else { Err(format!("{size} bytes, {} of batches", read.len())) }
+    });
+    read.unwrap()
+}
+
+/// Ends [`roll`] at every step, and tells what is left of each.
+fn cut_at_every_step(each: impl Fn(u64, &SimWorld)) {
     let stopped = SimWorld::new(1);
     stopped.run(stop(stopped.io(), 1)).unwrap();
     let whole = stopped.crash(1);
@@ -59,18 +70,36 @@ fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
         let world = stopped.crash(1);
         world.cut_at_step(step);
         assert_eq!(world.run(roll(world.io())), Err(Stopped::PowerCut));
+        each(step, &world);
+    }
+}
+
+#[test]
+fn a_segment_rolled_right_after_a_start_survives_a_cut_at_every_step() {
+    let _told = cuts::Told;
+    cut_at_every_step(|step, world| {
         for crash in 0..8 {
-            let after = world.crash(crash);
-            let read = after.run(async {
-                let (manager, _) = LogManager::open(after.io(), small_store()).await.unwrap();
-                let log = manager.log(key(1, 0)).ok_or_else(|| format!("{:?}", manager.offline_logs()))?;
-                read_all(&log, Offset(0), log.offsets().log_end_offset).await
-            });
-            let read = read.unwrap().unwrap_or_else(|what| panic!("cut at {step}, crash {crash}: {what}"));
+            let read = read(&world.crash(crash));
+            let read = read.unwrap_or_else(|what| panic!("cut at {step}, crash {crash}: {what}"));
             assert!(read.len() > 5000, "cut at {step}, crash {crash}");
             cuts::count();
         }
-    }
+    });
+}
+
+#[test]
+fn a_segment_rolled_right_after_a_start_survives_a_kill_at_every_step_and_a_cut_in_the_next_life() {
+    let _told = cuts::Told;
+    cut_at_every_step(|step, world| {
+        let killed = world.kill(step);
+        killed.run(roll(killed.io())).unwrap();
+        for crash in 0..8 {
+            let read = read(&killed.crash(crash));
+            let read = read.unwrap_or_else(|what| panic!("killed at {step}, crash {crash}: {what}"));
+            assert!(read.len() > 15_000, "killed at {step}, crash {crash}");
+            cuts::count();
+        }
+    });
 }
 
 /// Rolls as [`roll`] does while readers look for a time in the first segment.
