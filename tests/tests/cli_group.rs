@@ -161,10 +161,9 @@ fn a_refusal_says_its_name_and_ends_with_one_and_wrong_arguments_with_two() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker(&directory);
     fill(&broker, "there", 1, 1);
-    for (arguments, name) in [
-        (&["describe", "missing"][..], "GROUP_ID_NOT_FOUND"),
-        (&["delete", "missing"], "GROUP_ID_NOT_FOUND"),
-    ] {
+    for (arguments, name) in
+        [(&["describe", "missing"][..], "GROUP_ID_NOT_FOUND"), (&["delete", "missing"], "GROUP_ID_NOT_FOUND")]
+    {
         let (code, said) = refused(&broker, &[&["group"], arguments].concat());
         assert_eq!(code, Some(1), "{arguments:?}: {said}");
         assert!(said.contains(name), "{arguments:?}: {said}");

@@ -271,15 +271,7 @@ impl<I: Io> Log<I> {
                 return Err(damaged(&segment.path(".log"), what));
             }
             if !last {
-                if !known.is_below(base) {
-                    // A kill may have come before the length it was cut to was synced.
-                    segment.file().await?.sync().await?;
-                }
-                segment.set_existing(size, true);
-                if found.tells_producers {
-                    self.take_producers(&segment).await?;
-                }
-                return Ok(());
+                return self.take_sealed(&segment, known, found).await;
             }
             from
         } else {
@@ -342,6 +334,24 @@ impl<I: Io> Log<I> {
         }
         let floor = segment.written.get();
         segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Takes a segment over that another follows and that the journal has nothing of: it is not looked into.
+    async fn take_sealed(
+        &self,
+        segment: &Segment<I>,
+        known: &Known<'_>,
+        found: Found,
+    ) -> Result<(), OpenError> {
+        if found.file_bytes.is_some() && !known.is_below(found.base) {
+            // A kill may have come before the length it was cut to was synced.
+            segment.file().await?.sync().await?;
+        }
+        segment.set_existing(segment.size.get(), true);
+        if found.tells_producers {
+            self.take_producers(segment).await?;
+        }
         Ok(())
     }
 

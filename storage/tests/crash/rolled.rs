@@ -55,7 +55,11 @@ fn read(world: &SimWorld) -> Result<Vec<u8>, String> {
         let log = manager.log(key(1, 0)).ok_or_else(|| format!("{:?}", manager.offline_logs()))?;
         let read = read_all(&log, Offset(0), log.offsets().log_end_offset).await?;
         let size = log.size_bytes();
-        if size == read.len() as u64 { Ok(read) } else { Err(format!("{size} bytes, {} of batches", read.len())) }
+        if size == read.len() as u64 {
+            Ok(read)
+        } else {
+            Err(format!("{size} bytes, {} of batches", read.len()))
+        }
     });
     read.unwrap()
 }
