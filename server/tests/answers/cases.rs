@@ -4,7 +4,7 @@
 use ringmain_protocol::ApiKey;
 
 use crate::asker::Asker;
-use crate::{admin, cluster, records, topics};
+use crate::{admin, cluster, groups, records, topics};
 
 /// Asks the API of `asker`.
 pub(crate) fn ask(asker: &mut Asker<'_>) {
@@ -32,6 +32,17 @@ pub(crate) fn ask(asker: &mut Asker<'_>) {
         ApiKey::AlterPartitionReassignments => admin::alter_partition_reassignments(asker),
         ApiKey::ListPartitionReassignments => admin::list_partition_reassignments(asker),
         ApiKey::UpdateFeatures => admin::update_features(asker),
+        ApiKey::FindCoordinator => groups::find_coordinator(asker),
+        ApiKey::JoinGroup => groups::join_group(asker),
+        ApiKey::SyncGroup => groups::sync_group(asker),
+        ApiKey::Heartbeat => groups::heartbeat(asker),
+        ApiKey::LeaveGroup => groups::leave_group(asker),
+        ApiKey::OffsetCommit => groups::offset_commit(asker),
+        ApiKey::OffsetFetch => groups::offset_fetch(asker),
+        ApiKey::OffsetDelete => groups::offset_delete(asker),
+        ApiKey::DescribeGroups => groups::describe_groups(asker),
+        ApiKey::ListGroups => groups::list_groups(asker),
+        ApiKey::DeleteGroups => groups::delete_groups(asker),
         key => panic!("{} is served and has no case here", key.name()),
     }
 }

@@ -10,6 +10,7 @@ mod asker;
 mod broker;
 mod cases;
 mod cluster;
+mod groups;
 mod records;
 mod topics;
 
@@ -23,7 +24,7 @@ const PRODUCE_SINCE: i16 = 3;
 
 #[test]
 fn every_served_api_answers_in_every_version_it_is_served_in() {
-    let broker = Broker::start(&["auto.create.topics.enable=false"]);
+    let broker = Broker::start(&["auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0"]);
     let mut connection = broker.connect();
     let served = connection.ask(&cluster::asked(), 3).unwrap().api_keys;
     assert!(served.len() > 10, "{} APIs are served", served.len());
