@@ -140,7 +140,11 @@ pub trait IoFile: Clone + 'static {
     fn examine<R: Send + 'static>(
         &self,
         examine: impl FnOnce(&OwnedFd) -> std::io::Result<R> + Send + 'static,
-    ) -> impl Future<Output = Result<R, IoError>>;
+    ) -> impl Future<Output = Result<R, IoError>> {
+        drop(examine);
+        let (operation, path) = ("read", self.path().to_path_buf());
+        std::future::ready(Err(IoError { operation, path, source: std::io::ErrorKind::Unsupported.into() }))
+    }
 }
 
 pub use buffer::AlignedBuffer;

@@ -203,12 +203,4 @@ impl IoFile for ReadOnlyFile {
     async fn send_descriptor(&self) -> Result<Option<Arc<OwnedFd>>, IoError> {
         Ok(None)
     }
-
-    async fn examine<R: Send + 'static>(
-        &self,
-        _examine: impl FnOnce(&OwnedFd) -> io::Result<R> + Send + 'static,
-    ) -> Result<R, IoError> {
-        let (operation, path) = ("read", self.path().to_path_buf());
-        Err(IoError { operation, path, source: io::ErrorKind::Unsupported.into() })
-    }
 }
