@@ -15,9 +15,6 @@ use clap::Args;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ringmain_protocol::messages::fetch_response::PartitionData;
-use ringmain_protocol::messages::list_offsets_request::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use ringmain_protocol::wire::{Records, Str};
 use ringmain_storage::record::batch::batches;
 use ringmain_storage::record::record::BatchRecords;
@@ -26,7 +23,7 @@ use self::membership::Membership;
 use super::client::{Client, TopicView, check};
 use super::clock::{instant, pause};
 use super::error::CliError;
-use super::offsets::{EARLIEST, LATEST};
+use super::offsets;
 use super::sender::retrying;
 use crate::runtime::signals::StopSignals;
 
@@ -176,22 +173,19 @@ impl Consumer<'_> {
             };
             args.partition.iter().map(index).collect::<Result<_, _>>()?
         };
-        for index in wanted {
-            let place = self.start_place(index, None)?;
-            self.places.insert(index, place);
-        }
-        Ok(())
+        self.place(wanted.into_iter().filter_map(|index| Some((i32::try_from(index).ok()?, None))).collect())
     }
 
     /// Joins if that has to be, fetches and prints once. True when the command has printed all it was asked for.
     fn step(&mut self, out: &mut impl Write) -> Result<bool, CliError> {
         if let Some(membership) = self.membership.as_mut().filter(|membership| membership.must_join()) {
+            let assigned = membership.join()?;
             self.places.clear();
-            for (index, committed) in membership.join()? {
-                let index = usize::try_from(index).unwrap_or(usize::MAX);
-                let place = self.start_place(index, committed)?;
-                self.places.insert(index, place);
+            let placed = self.place(assigned);
+            if let Some(membership) = self.membership.as_mut().filter(|_| placed.is_err()) {
+                membership.join_again();
             }
+            placed?;
         }
         let is_done = |place: &Place| place.next >= place.end;
         if self.args.exit_at_end && self.places.values().all(is_done) {
@@ -247,9 +241,30 @@ impl Consumer<'_> {
         Ok(self.connections.entry(leader.to_owned()).or_insert(client))
     }
 
-    fn start_place(&mut self, index: usize, committed: Option<i64>) -> Result<Place, CliError> {
-        let earliest = self.list_offset(index, EARLIEST)?;
-        let end = self.list_offset(index, LATEST)?;
+    /// Finds out where reading of partitions starts, each with what a group has committed for it.
+    fn place(&mut self, wanted: BTreeMap<i32, Option<i64>>) -> Result<(), CliError> {
+        let named = |index: &i32| (self.args.topic.clone(), *index);
+        let partitions: Vec<_> = wanted.keys().map(named).collect();
+        let mut client = Client::connect(&self.args.bootstrap)?;
+        let earliest = offsets::all_at(&mut client, &partitions, offsets::EARLIEST)?;
+        let ends = offsets::all_at(&mut client, &partitions, offsets::LATEST)?;
+        for (partition, committed) in partitions.into_iter().zip(wanted.into_values()) {
+            let (Some(earliest), Some(end)) = (earliest.get(&partition), ends.get(&partition)) else {
+                let doing = format!("find offsets of {}-{}", partition.0, partition.1);
+                return Err(CliError::Broker { doing, code: ErrorCode::LeaderNotAvailable, message: None });
+            };
+            let index = usize::try_from(partition.1).unwrap_or(usize::MAX);
+            self.places.insert(index, self.start_place(index, committed, (*earliest, *end))?);
+        }
+        Ok(())
+    }
+
+    fn start_place(
+        &self,
+        index: usize,
+        committed: Option<i64>,
+        (earliest, end): (i64, i64),
+    ) -> Result<Place, CliError> {
         let next = match committed.or(self.args.offset) {
             // What was committed is gone: as where nothing was.
             Some(offset) if committed.is_some() && !(earliest..=end).contains(&offset) => {
@@ -267,30 +282,6 @@ impl Consumer<'_> {
             )));
         }
         Ok(Place { next, end })
-    }
-
-    fn list_offset(&mut self, index: usize, timestamp: i64) -> Result<i64, CliError> {
-        let topic = self.args.topic.clone();
-        let leader = self.view.leaders.get(index).cloned().unwrap_or_default();
-        let partition_index = i32::try_from(index).unwrap_or(i32::MAX);
-        let partition = ListOffsetsPartition { partition_index, timestamp, ..Default::default() };
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![ListOffsetsTopic {
-                name: Str::from(topic.as_str()),
-                partitions: vec![partition],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let client = self.connection(&leader)?;
-        retrying(|| {
-            let answer = client.call(&request)?;
-            let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-            let Some(partition) = partition else { return Err(CliError::Unsupported("ListOffsets")) };
-            check(partition.error_code, || format!("find offsets of {topic}-{index}"))?;
-            Ok(partition.offset)
-        })
     }
 
     /// One fetch from every leader. True when the command has printed all it was asked for.

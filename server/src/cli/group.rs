@@ -18,7 +18,7 @@ use super::client::Client;
 use super::output::Output;
 
 pub(crate) use coordinator::{TOPIC_NAMES_UNTIL, committed, coordinator};
-pub(crate) use members::CONSUMER;
+pub(crate) use members::{CONSUMER, unversioned, versioned};
 
 /// Arguments of `ringmain group`.
 #[derive(Args, Debug, Clone)]

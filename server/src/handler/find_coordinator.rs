@@ -23,13 +23,10 @@ use crate::metadata::request::CreateTopicSpec;
 
 /// First version with many keys.
 const MANY_SINCE: i16 = 4;
-/// First version that knows share groups.
-const SHARE_SINCE: i16 = 6;
 
 /// The kinds of keys (`CoordinatorType`).
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
-const SHARE: i8 = 2;
 
 /// Where a coordinator is.
 #[derive(Clone)]
@@ -48,7 +45,6 @@ pub(super) async fn handle<I: Io>(
     let made = match request.key_type {
         GROUP => make_offsets_topic(broker).await,
         TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
-        SHARE if context.version >= SHARE_SINCE => Err(ErrorCode::InvalidRequest),
         _ => Err(ErrorCode::InvalidRequest),
     };
     let keys = if context.version >= MANY_SINCE { request.coordinator_keys } else { vec![request.key] };

@@ -1,7 +1,5 @@
 //! Cases of what members of consumer groups ask, and who looks at groups.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use ringmain_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ringmain_protocol::messages::describe_groups_request::DescribeGroupsRequest;
@@ -29,28 +27,15 @@ use crate::broker::Connection;
 const JOIN_AT_ONCE: i16 = 3;
 /// A version of OffsetCommit that names topics.
 const COMMIT_BY_NAME: i16 = 5;
-/// Between two looks whether the offsets topic is there.
-const PAUSE: Duration = Duration::from_millis(10);
-/// How long that may take.
-const LOOKS: usize = 3000;
-
 /// The group of a case: one for each API, version and topic.
 fn group(asker: &Asker<'_>, topic: &Topic) -> Str {
     format!("{}-{}-{}", topic.name, asker.key.name(), asker.version).into()
 }
 
-/// Waits until the cluster has its offsets topic, which the first question makes.
+/// The first question makes the cluster's offsets topic, and is answered when it is there.
 fn coordinated(connection: &mut Connection) {
     let request = FindCoordinatorRequest { key: "any".into(), ..Default::default() };
-    let is_there = (0..LOOKS).any(|_| {
-        let code = connection.ask(&request, 0).unwrap().error_code;
-        assert!([0, ErrorCode::CoordinatorNotAvailable.code()].contains(&code), "{code}");
-        if code != 0 {
-            std::thread::sleep(PAUSE);
-        }
-        code == 0
-    });
-    assert!(is_there, "no coordinator");
+    assert_eq!(connection.ask(&request, 0).unwrap().error_code, 0);
 }
 
 fn commit_request(group: Str, topic: &Topic) -> OffsetCommitRequest {

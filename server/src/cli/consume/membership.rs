@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition};
 use ringmain_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
@@ -19,12 +18,12 @@ use ringmain_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use ringmain_protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
-use ringmain_protocol::wire::{Message, Reader, Request, Str, Writer};
+use ringmain_protocol::wire::{Request, Str};
 
 use super::super::client::{Client, check};
 use super::super::clock::instant;
 use super::super::error::CliError;
-use super::super::group::{self, CONSUMER, TOPIC_NAMES_UNTIL};
+use super::super::group::{self, CONSUMER, TOPIC_NAMES_UNTIL, unversioned, versioned};
 use super::super::offsets;
 
 /// The assignor that every client has.
@@ -37,8 +36,6 @@ const REBALANCE_TIMEOUT_MS: i32 = 30_000;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// Between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// Version of what we write of the consumers' own format.
-const FORMAT_VERSION: i16 = 0;
 /// First version of LeaveGroup that names several members.
 const SEVERAL_MEMBERS_SINCE: i16 = 3;
 
@@ -80,6 +77,11 @@ impl Membership {
     /// Whether it has to join (again) before anything else.
     pub(super) fn must_join(&self) -> bool {
         !self.is_settled
+    }
+
+    /// What was assigned cannot be read: it has to be asked for anew.
+    pub(super) fn join_again(&mut self) {
+        self.is_settled = false;
     }
 
     /// Joins: the partitions of our topic that are ours now, with what was committed for them.
@@ -325,21 +327,6 @@ fn by_range<'a>(
         }
     }
     assigned
-}
-
-/// The consumers' own format: a version, and the message.
-fn versioned<M: Message>(message: &M) -> Result<Bytes, CliError> {
-    let mut writer = Writer::new();
-    writer.i16(FORMAT_VERSION);
-    message.write(&mut writer, FORMAT_VERSION)?;
-    Ok(writer.finish().into_bytes())
-}
-
-/// Reads that format. Newer versions begin like the newest one known.
-pub(super) fn unversioned<M: Message>(bytes: &Bytes) -> Result<M, CliError> {
-    let mut reader = Reader::new(bytes.clone());
-    let version = reader.i16("version")?.min(*M::VERSIONS.end());
-    Ok(M::read(&mut reader, version)?)
 }
 
 #[cfg(test)]

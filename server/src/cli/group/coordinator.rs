@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ringmain_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use ringmain_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use ringmain_protocol::wire::Str;
 
 use super::super::client::{Client, address, check, refused};
 use super::super::error::CliError;
 use super::super::offsets::TopicPartition;
 use super::super::sender::retrying;
+use super::members::unanswered;
 
 /// First version of FindCoordinator that asks for several keys.
 const SEVERAL_KEYS_SINCE: i16 = 4;
@@ -72,23 +74,27 @@ pub(crate) fn committed(
     let doing = || format!("read the offsets of group {group}");
     retrying(|| {
         let mut answer = coordinator.call_up_to(&request, TOPIC_NAMES_UNTIL)?;
+        let group = match answer.groups.pop() {
+            Some(group) => group,
+            None if version >= SEVERAL_GROUPS_SINCE => return Err(unanswered(group)),
+            None => OffsetFetchResponseGroup::default(),
+        };
         check(answer.error_code, doing)?;
+        check(group.error_code, doing)?;
         let mut found = BTreeMap::new();
-        for topic in answer.topics {
-            for partition in topic.partitions {
-                let index = partition.partition_index;
-                check(partition.error_code, || format!("{}: {}-{index}", doing(), topic.name))?;
-                found.insert((topic.name.to_string(), index), partition.committed_offset);
+        let mut take = |topic: &Str, index: i32, code: i16, offset: i64| {
+            check(code, || format!("{}: {topic}-{index}", doing()))?;
+            found.insert((topic.to_string(), index), offset);
+            Ok::<_, CliError>(())
+        };
+        for topic in &answer.topics {
+            for of in &topic.partitions {
+                take(&topic.name, of.partition_index, of.error_code, of.committed_offset)?;
             }
         }
-        if let Some(group) = answer.groups.pop() {
-            check(group.error_code, doing)?;
-            for topic in group.topics {
-                for partition in topic.partitions {
-                    let index = partition.partition_index;
-                    check(partition.error_code, || format!("{}: {}-{index}", doing(), topic.name))?;
-                    found.insert((topic.name.to_string(), index), partition.committed_offset);
-                }
+        for topic in &group.topics {
+            for of in &topic.partitions {
+                take(&topic.name, of.partition_index, of.error_code, of.committed_offset)?;
             }
         }
         found.retain(|_, offset| *offset >= 0);

@@ -11,6 +11,7 @@ use super::super::error::{CliError, first_refusal};
 use super::super::output::Output;
 use super::super::sender::retrying;
 use super::coordinator;
+use super::members::unanswered;
 
 /// Arguments of `ringmain group delete`.
 #[derive(Args, Debug, Clone)]
@@ -47,7 +48,7 @@ fn delete(client: &mut Client, group: &str) -> Result<(), CliError> {
     let request = DeleteGroupsRequest { groups_names: vec![Str::from(group)] };
     retrying(|| {
         let answer = coordinator.call(&request)?;
-        let code = answer.results.first().map_or(0, |result| result.error_code);
-        check(code, || format!("delete group {group}"))
+        let result = answer.results.first().ok_or_else(|| unanswered(group))?;
+        check(result.error_code, || format!("delete group {group}"))
     })
 }

@@ -1,12 +1,13 @@
 //! What a coordinator tells of a group, of either protocol.
 
+use bytes::Bytes;
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
 use ringmain_protocol::messages::consumer_group_describe_response as consumer;
 use ringmain_protocol::messages::consumer_protocol_assignment::ConsumerProtocolAssignment;
 use ringmain_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ringmain_protocol::messages::describe_groups_response as classic;
-use ringmain_protocol::wire::{Message, Reader, Str};
+use ringmain_protocol::wire::{Message, Reader, Str, Writer};
 
 use super::super::client::{Client, refused};
 use super::super::error::CliError;
@@ -14,6 +15,8 @@ use super::super::sender::retrying;
 
 /// The protocol type of groups of consumers.
 pub(crate) const CONSUMER: &str = "consumer";
+/// Version of what we write of the consumers' own format.
+const FORMAT_VERSION: i16 = 0;
 
 /// A group.
 pub(super) struct Described {
@@ -75,7 +78,7 @@ fn describe_consumer(coordinator: &mut Client, group: &str) -> Result<Described,
         ..ConsumerGroupDescribeRequest::default()
     };
     let answer = retrying(|| {
-        let answer = coordinator.call(&request)?.groups.pop().unwrap_or_default();
+        let answer = coordinator.call(&request)?.groups.pop().ok_or_else(|| unanswered(group))?;
         refused(answer.error_code, answer.error_message.as_deref(), || format!("describe group {group}"))
             .map_or(Ok(answer), Err)
     })?;
@@ -105,7 +108,7 @@ fn describe_classic(coordinator: &mut Client, group: &str) -> Result<Described, 
     let request =
         DescribeGroupsRequest { groups: vec![Str::from(group)], ..DescribeGroupsRequest::default() };
     let answer = retrying(|| {
-        let answer = coordinator.call(&request)?.groups.pop().unwrap_or_default();
+        let answer = coordinator.call(&request)?.groups.pop().ok_or_else(|| unanswered(group))?;
         refused(answer.error_code, answer.error_message.as_deref(), || format!("describe group {group}"))
             .map_or(Ok(answer), Err)
     })?;
@@ -128,14 +131,33 @@ fn describe_classic(coordinator: &mut Client, group: &str) -> Result<Described, 
     })
 }
 
-/// Reads the consumers' own format: a version, and the message of that version. Newer ones begin like the newest known.
+/// Partitions that a member has, by topic.
 fn assigned(member: &classic::DescribedGroupMember) -> Result<Vec<(String, Vec<i32>)>, CliError> {
     if member.member_assignment.is_empty() {
         return Ok(Vec::new());
     }
-    let mut reader = Reader::new(member.member_assignment.clone());
-    let version = reader.i16("version of an assignment")?.min(*ConsumerProtocolAssignment::VERSIONS.end());
-    let assignment = ConsumerProtocolAssignment::read(&mut reader, version)?;
+    let assignment: ConsumerProtocolAssignment = unversioned(&member.member_assignment)?;
     let topics = assignment.assigned_partitions.into_iter();
     Ok(topics.map(|topic| (topic.topic.to_string(), topic.partitions)).collect())
+}
+
+/// The answer says nothing of a group that was asked for.
+pub(super) fn unanswered(group: &str) -> CliError {
+    let doing = format!("ask about group {group}");
+    CliError::Broker { doing, code: ErrorCode::UnknownServerError, message: None }
+}
+
+/// The consumers' own format: a version, and the message of that version.
+pub(crate) fn versioned<M: Message>(message: &M) -> Result<Bytes, CliError> {
+    let mut writer = Writer::new();
+    writer.i16(FORMAT_VERSION);
+    message.write(&mut writer, FORMAT_VERSION)?;
+    Ok(writer.finish().into_bytes())
+}
+
+/// Reads that format. Newer versions begin like the newest one known.
+pub(crate) fn unversioned<M: Message>(bytes: &Bytes) -> Result<M, CliError> {
+    let mut reader = Reader::new(bytes.clone());
+    let version = reader.i16("version")?.min(*M::VERSIONS.end());
+    Ok(M::read(&mut reader, version)?)
 }
