@@ -33,6 +33,8 @@ ROUGH = [
     ("java", "cooperative"),
     ("librdkafka", "default"),
     ("librdkafka", "cooperative"),
+    ("java", "consumer"),
+    ("librdkafka", "consumer"),
     ("kafka_python", "default"),
     ("aiokafka", "default"),
     ("franz", "default"),
@@ -69,6 +71,9 @@ class Broker:
 
     def start(self):
         settings = [f"listeners=PLAINTEXT://{self.at}", f"log.dirs={self.folder / 'data'}", "ringmain.shards=2"]
+        # In the new protocol the broker says how long a member may be silent.
+        for time_of, ms in ("session.timeout", SESSION_MS), ("heartbeat.interval", 1000):
+            settings += [f"group.consumer.{time_of}.ms={ms}", f"group.consumer.min.{time_of}.ms={ms}"]
         words = [word for setting in settings for word in ("--set", setting)]
         with open(self.folder / "broker.log", "ab") as log:
             self.process = subprocess.Popen([self.binary, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -10,8 +10,8 @@ use ringmain_storage::config::{Durability, StoreConfig};
 
 use super::layers::Layers;
 use super::listeners::Listeners;
-use super::node;
 use super::resolve::{ConfigError, Resolved};
+use super::{groups, node};
 use crate::group::GroupSettings;
 use crate::handler::OffsetsTopic;
 use crate::net::NetLimits;
@@ -119,7 +119,7 @@ impl BrokerConfig {
             ),
             topic_defaults,
             net: net_limits(resolved, memory_bytes),
-            groups: groups(resolved, memory_bytes)?,
+            groups: groups::settings(resolved, memory_bytes)?,
             offsets_topic: offsets_topic(resolved),
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
             fetch_sessions_max: count(resolved.integer("max.incremental.fetch.session.cache.slots")),
@@ -170,28 +170,6 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
         received_bytes_max: bytes("queued.max.request.bytes"),
         unsent_bytes_max: bytes("ringmain.unsent.response.max.bytes"),
     }
-}
-
-/// What groups are bound to.
-fn groups(resolved: &Resolved, memory_bytes: u64) -> Result<GroupSettings, ConfigError> {
-    const LEAST: &str = "group.min.session.timeout.ms";
-    let ms = |name| Duration::from_millis(count_u64(resolved.integer(name)));
-    let session_timeout = (ms(LEAST), ms("group.max.session.timeout.ms"));
-    if session_timeout.0 > session_timeout.1 {
-        return Err(resolved.refuse(LEAST, "it is more than group.max.session.timeout.ms"));
-    }
-    Ok(GroupSettings {
-        session_timeout,
-        initial_rebalance_delay: ms("group.initial.rebalance.delay.ms"),
-        members_max: count(resolved.integer("group.max.size")),
-        metadata_chars_max: count(resolved.integer("offset.metadata.max.bytes")),
-        retention: Duration::from_mins(count_u64(resolved.integer("offsets.retention.minutes"))),
-        expiry_interval: ms("offsets.retention.check.interval.ms"),
-        bytes_max: match resolved.integer("ringmain.groups.max.bytes") {
-            None => usize::try_from(memory_bytes / 8).unwrap_or(usize::MAX).max(16 << 20),
-            set => count(set),
-        },
-    })
 }
 
 /// How `__consumer_offsets` is made.
@@ -247,11 +225,13 @@ fn log_dirs(resolved: &Resolved) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(directories)
 }
 
-fn count(value: Option<i64>) -> usize {
+/// A number that is not negative; 0 if it is not set.
+pub(super) fn count(value: Option<i64>) -> usize {
     value.and_then(|value| usize::try_from(value).ok()).unwrap_or(0)
 }
 
-fn count_u64(value: Option<i64>) -> u64 {
+/// The same with 64 bits.
+pub(super) fn count_u64(value: Option<i64>) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
 }
 

@@ -1,13 +1,14 @@
 //! The broker's keys. Names, meanings and defaults are Apache Kafka 4.x's where Kafka has the key;
 //! a default that differs says so in its description.
 
+use super::group_keys;
 use super::table::{Key, Kind, Unit};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const COMPRESSION: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
 
-/// Every key of the broker, in the order of the reference document.
-pub const KEYS: &[Key] = &[
+/// Every key of the broker that is not about groups.
+const KEYS: &[Key] = &[
     Key::new("node.id", Kind::Int(0, INT_MAX), Some("1"), "This broker's id in its cluster."),
     Key::new(
         "log.dirs",
@@ -235,83 +236,6 @@ pub const KEYS: &[Key] = &[
         Some("2000"),
         "The most partitions one DescribeTopicPartitions is answered with; the client asks on from there.",
     ),
-    // Groups.
-    Key::new(
-        "group.min.session.timeout.ms",
-        Kind::Int(0, INT_MAX),
-        Some("6000"),
-        "The shortest session timeout that a member of a group may ask for.",
-    )
-    .unit(Unit::Milliseconds),
-    Key::new(
-        "group.max.session.timeout.ms",
-        Kind::Int(0, INT_MAX),
-        Some("1800000"),
-        "The longest session timeout that a member of a group may ask for.",
-    )
-    .unit(Unit::Milliseconds),
-    Key::new(
-        "group.initial.rebalance.delay.ms",
-        Kind::Int(0, INT_MAX),
-        Some("3000"),
-        "How long a group without members waits for more of them when the first one joins.",
-    )
-    .unit(Unit::Milliseconds),
-    Key::new(
-        "group.max.size",
-        Kind::Int(1, INT_MAX),
-        Some("2147483647"),
-        "Members of one group at most.",
-    ),
-    Key::new(
-        "offset.metadata.max.bytes",
-        Kind::Int(0, INT_MAX),
-        Some("4096"),
-        "The longest text beside a committed offset.",
-    )
-    .unit(Unit::Bytes),
-    Key::new(
-        "offsets.retention.minutes",
-        Kind::Int(1, INT_MAX),
-        Some("10080"),
-        "How long offsets are kept that no member reads on from: since the last member of the group left, or since \
-         they were committed if it never had any.",
-    )
-    .unit(Unit::Minutes),
-    Key::new(
-        "offsets.retention.check.interval.ms",
-        Kind::Long(1, i64::MAX),
-        Some("600000"),
-        "How often such offsets are looked for.",
-    )
-    .unit(Unit::Milliseconds),
-    Key::new(
-        "offsets.topic.num.partitions",
-        Kind::Int(1, 100_000),
-        Some("50"),
-        "Partitions of __consumer_offsets, when it is made; each is a coordinator of its own.",
-    ),
-    Key::new(
-        "offsets.topic.replication.factor",
-        Kind::Short(1, 32767),
-        Some("3"),
-        "Replicas of __consumer_offsets, when it is made. Not set: as many as there are brokers, three at most.",
-    ),
-    Key::new(
-        "offsets.topic.segment.bytes",
-        Kind::Int(1_048_576, INT_MAX),
-        Some("104857600"),
-        "The largest segment of __consumer_offsets, when it is made.",
-    )
-    .unit(Unit::Bytes),
-    Key::new(
-        "ringmain.groups.max.bytes",
-        Kind::Long(1_048_576, i64::MAX),
-        None,
-        "What groups, their members and their offsets may take in memory, about; beyond it no group, member or offset \
-         is added, and those that are there go on. Each shard has an equal part. Not set: an eighth of the memory.",
-    )
-    .unit(Unit::Bytes),
     // Logs.
     Key::new(
         "message.max.bytes",
@@ -554,7 +478,12 @@ pub const KEYS: &[Key] = &[
 /// Older or other spellings of a key, which many files still have.
 pub const ALIASES: &[(&str, &str)] = &[("log.dir", "log.dirs"), ("broker.id", "node.id")];
 
+/// Every key of the broker, in the order of the reference document.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(group_keys::KEYS)
+}
+
 /// The key of this name.
 pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }

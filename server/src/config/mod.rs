@@ -3,6 +3,8 @@
 
 pub mod broker;
 pub mod broker_keys;
+pub mod group_keys;
+mod groups;
 pub mod kafka_keys;
 pub mod layers;
 pub mod listeners;

@@ -91,7 +91,7 @@ impl Resolved {
                 self.without_effect.entry(reason).or_default().push(name.to_owned());
                 return Ok(());
             }
-            let known = broker_keys::KEYS.iter().map(|key| key.name).chain(without_effect::names());
+            let known = broker_keys::all().map(|key| key.name).chain(without_effect::names());
             let hint =
                 table::nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             self.warnings.push(format!("{name} (from {source_name}) is not known and is ignored{hint}"));

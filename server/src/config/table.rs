@@ -259,7 +259,7 @@ pub fn help() -> String {
     let mut text = String::from(
         "Keys of the broker: --set KEY=VALUE, a line of --config FILE, or RINGMAIN_KEY_WITH_UNDERSCORES\n\n",
     );
-    broker_keys::KEYS.iter().for_each(|key| key.describe(&mut text));
+    broker_keys::all().for_each(|key| key.describe(&mut text));
     text.push_str("\nKeys of a topic, set when it is created or altered\n\n");
     topic_keys::KEYS.iter().for_each(|key| key.describe(&mut text));
     text.push_str("\nKeys of Kafka that are accepted and have nothing to act on\n\n");
@@ -275,7 +275,7 @@ pub fn document() -> String {
     text.push_str(
         "\n## Keys of the broker\n\n| key | default | takes | changes | |\n|---|---|---|---|---|\n",
     );
-    broker_keys::KEYS.iter().for_each(|key| key.document_row(&mut text));
+    broker_keys::all().for_each(|key| key.document_row(&mut text));
     text.push_str("\n## Keys of a topic\n\nThe broker's key in brackets gives the default.\n\n");
     text.push_str("| key | default | takes | changes | |\n|---|---|---|---|---|\n");
     topic_keys::KEYS.iter().for_each(|key| key.document_row(&mut text));
@@ -337,11 +337,11 @@ fn edit_distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{broker_keys, topic_keys};
+    use crate::config::{broker_keys, group_keys, topic_keys};
 
     #[test]
     fn every_default_is_accepted_by_its_own_key() {
-        for key in broker_keys::KEYS.iter().chain(topic_keys::KEYS) {
+        for key in broker_keys::all().chain(topic_keys::KEYS) {
             if let Some(default) = key.default {
                 assert_eq!(key.check(default).as_deref(), Ok(default), "{}", key.name);
             }
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_key_stands_in_a_table_twice() {
-        for table in [broker_keys::KEYS, topic_keys::KEYS] {
+        for table in [broker_keys::all().collect::<Vec<_>>(), topic_keys::KEYS.iter().collect()] {
             let mut names: Vec<_> = table.iter().map(|key| key.name).collect();
             names.sort_unstable();
             let count = names.len();
@@ -360,8 +360,8 @@ mod tests {
     }
 
     #[test]
-    fn every_synonym_of_a_topic_key_is_a_broker_key() {
-        for key in topic_keys::KEYS {
+    fn every_synonym_of_a_topics_or_groups_key_is_a_broker_key() {
+        for key in topic_keys::KEYS.iter().chain(group_keys::OWN) {
             if let Some(synonym) = key.synonym {
                 assert!(broker_keys::find(synonym).is_some(), "{synonym}");
             }

@@ -66,12 +66,14 @@ pub const REASONS: &[(&str, &[&str])] = &[
             "offsets.load.buffer.size",
             "offsets.topic.compression.codec",
             "group.coordinator.*",
+            "group.consumer.assignment.*",
+            "group.consumer.min.assignment.*",
+            "group.consumer.max.assignment.*",
+            "group.consumer.assignor.offload.enable",
+            "group.consumer.regex.*",
         ],
     ),
-    (
-        "groups of the classic protocol are all there are",
-        &["group.consumer.*", "group.share.*", "group.streams.*"],
-    ),
+    ("groups of consumers are all there are", &["group.share.*", "group.streams.*"]),
     (
         "transactions are not built yet",
         &[
@@ -146,6 +148,7 @@ pub const REASONS: &[(&str, &[&str])] = &[
 /// Those that a running broker may change.
 const DYNAMIC: &[&str] = &[
     "background.threads",
+    "group.consumer.assignment.interval.ms",
     "num.io.threads",
     "num.network.threads",
     "num.recovery.threads.per.data.dir",

@@ -13,6 +13,7 @@ use super::classic::{
     ClassicGroup, JoinRequest, JoinWaiter, LeaveRequest, Left, MemberRef, State, Step, SyncRequest,
     SyncWaiter, refuse_join,
 };
+use super::consumer::{ConsumerGroup, ConsumerRecord};
 use super::offsets::{CommitRequest, Committed, Deletion, Offsets};
 use super::record::{OffsetKey, Record, pieces};
 use super::timers::{TimerKey, Timers};
@@ -22,6 +23,8 @@ use super::turn::Turn;
 #[derive(Debug, Default)]
 pub struct Coordinator {
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    /// Those of KIP-848; no id is in both.
+    pub(super) consumers: BTreeMap<Arc<str>, ConsumerGroup>,
     /// What they take in memory, about.
     group_bytes: usize,
     pub(super) offsets: Offsets,
@@ -35,13 +38,15 @@ impl Coordinator {
     pub fn replay(&mut self, record: Record, offset: Offset, transaction: Option<ProducerId>) {
         match record {
             Record::Group(id, Some(value)) => {
+                self.take_consumers(&id);
                 self.put_group(ClassicGroup::from_record(id, value));
             }
             Record::Group(id, None) => self.take_group(&id),
+            Record::Consumer(id, record) => self.replay_consumer(&id, record),
             Record::Offset(key, None) => self.offsets.remove(&key),
             Record::Offset(key, Some(committed)) => {
                 // Nobody needs to be a member to commit.
-                if !self.groups.contains_key(&key.group) {
+                if !self.groups.contains_key(&key.group) && !self.consumers.contains_key(&key.group) {
                     self.put_group(ClassicGroup::new(Arc::clone(&key.group)));
                 }
                 match transaction {
@@ -52,7 +57,34 @@ impl Coordinator {
         }
     }
 
-    fn put_group(&mut self, group: ClassicGroup) {
+    fn replay_consumer(&mut self, id: &Arc<str>, record: ConsumerRecord) {
+        if record == ConsumerRecord::Epoch(None) {
+            return self.take_consumers(id);
+        }
+        if !self.consumers.contains_key(id) {
+            if record.is_tombstone() {
+                return;
+            }
+            // A group that was made for offsets alone gives way.
+            self.take_group(id);
+            let group = ConsumerGroup::new(Arc::clone(id));
+            self.group_bytes += group.bytes();
+            self.consumers.insert(Arc::clone(id), group);
+        }
+        let Some(group) = self.consumers.get_mut(id) else { return };
+        let before = group.bytes();
+        group.apply(record);
+        self.group_bytes = self.group_bytes + group.bytes() - before;
+    }
+
+    fn take_consumers(&mut self, id: &Arc<str>) {
+        let Some(group) = self.consumers.remove(id) else { return };
+        self.group_bytes -= group.bytes();
+        group.members().keys().for_each(|member| self.forget_member(id, member));
+    }
+
+    /// Takes a group in, in the place of one of its name.
+    pub(super) fn put_group(&mut self, group: ClassicGroup) {
         self.take_group(&Arc::clone(group.id()));
         self.group_bytes += group.bytes();
         self.groups.insert(Arc::clone(group.id()), group);
@@ -98,6 +130,8 @@ impl Coordinator {
                 step.begin_rebalance();
             });
         }
+        let ids: Vec<Arc<str>> = self.consumers.keys().cloned().collect();
+        ids.iter().for_each(|id| self.watch_members(id, turn));
         self.timers.set(TimerKey::Expiry, turn.now + turn.settings.expiry_interval);
     }
 
@@ -117,6 +151,14 @@ impl Coordinator {
         }
         for key in due {
             match key {
+                TimerKey::Session(ref group, ref member) if self.consumers.contains_key(group) => {
+                    self.on_member_timeout(key.clone(), (group, member), turn);
+                }
+                TimerKey::Revoke(ref group, ref member)
+                | TimerKey::ClassicJoin(ref group, ref member)
+                | TimerKey::ClassicSync(ref group, ref member) => {
+                    self.on_member_timeout(key.clone(), (group, member), turn);
+                }
                 TimerKey::Session(group, member) => {
                     self.step(&group, turn, |step| step.on_session_timeout(&member));
                 }
@@ -147,6 +189,10 @@ impl Coordinator {
         if timeout.is_none_or(|timeout| timeout < least || timeout > most) {
             return refuse_join(waits, &request.member_id, ErrorCode::InvalidSessionTimeout);
         }
+        if self.has_consumers(&request.group_id) {
+            drop(waits.send(self.join_consumers(request, turn)));
+            return;
+        }
         if !self.groups.contains_key(&request.group_id) {
             if !request.member_id.is_empty() {
                 return refuse_join(waits, &request.member_id, ErrorCode::UnknownMemberId);
@@ -164,6 +210,10 @@ impl Coordinator {
 
     /// A member asks for what it is given; the answer goes to `waits`, now or when the leader has said it.
     pub fn sync(&mut self, request: &SyncRequest, waits: SyncWaiter, turn: &mut Turn<'_>) {
+        if self.has_consumers(&request.member.group_id) {
+            drop(waits.send(self.sync_consumers(request, turn)));
+            return;
+        }
         if !self.groups.contains_key(&request.member.group_id) {
             drop(waits.send(Err(ErrorCode::UnknownMemberId)));
             return;
@@ -173,12 +223,18 @@ impl Coordinator {
 
     /// A member is there.
     pub fn heartbeat(&mut self, member: &MemberRef, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
+        if self.has_consumers(&member.group_id) {
+            return self.heartbeat_consumers(member, turn);
+        }
         let beat = self.step(&member.group_id, turn, |step| step.heartbeat(member));
         beat.unwrap_or(Err(ErrorCode::UnknownMemberId))
     }
 
     /// Members leave; a group that is not there has none.
     pub fn leave(&mut self, request: &LeaveRequest, turn: &mut Turn<'_>) -> Result<Left, ErrorCode> {
+        if self.consumers.contains_key(&request.group_id) {
+            return self.leave_consumers(request, turn);
+        }
         let left = self.step(&request.group_id, turn, |step| step.leave(request));
         Ok(left.unwrap_or_else(|| request.members.iter().map(|_| Err(ErrorCode::UnknownMemberId)).collect()))
     }
@@ -192,7 +248,7 @@ impl Coordinator {
         turn: &mut Turn<'_>,
     ) -> Result<Vec<Vec<Result<(), ErrorCode>>>, ErrorCode> {
         let group_id = &request.member.group_id;
-        self.check_commit(request)?;
+        self.check_commit(request, turn)?;
         if matches!(
             self.groups.get(group_id).map(ClassicGroup::state),
             Some(State::Stable | State::PreparingRebalance { .. })
@@ -229,8 +285,11 @@ impl Coordinator {
     }
 
     /// Whether somebody may commit (`ClassicGroup.validateOffsetCommit`).
-    fn check_commit(&mut self, request: &CommitRequest) -> Result<(), ErrorCode> {
+    fn check_commit(&self, request: &CommitRequest, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         let member = &request.member;
+        if let Some(group) = self.consumers.get(&member.group_id) {
+            return group.check_commit(request, turn.cluster);
+        }
         let Some(group) = self.groups.get(&member.group_id) else {
             return match member.generation_id {
                 ..0 => Ok(()),
@@ -288,13 +347,18 @@ impl Coordinator {
         topics: &[(Arc<str>, Vec<i32>)],
         turn: &mut Turn<'_>,
     ) -> Result<Deletion, ErrorCode> {
-        let group = self.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state() != State::Empty && !group.has_consumers() {
-            return Err(ErrorCode::NonEmptyGroup);
-        }
+        let is_read: Box<dyn Fn(&str) -> bool> =
+            match (self.consumers.get(group_id), self.groups.get(group_id)) {
+                (Some(group), _) => Box::new(|topic| group.is_subscribed_to(topic)),
+                (None, Some(group)) if group.state() != State::Empty && !group.has_consumers() => {
+                    return Err(ErrorCode::NonEmptyGroup);
+                }
+                (None, Some(group)) => Box::new(|topic| group.is_subscribed_to(topic)),
+                (None, None) => return Err(ErrorCode::GroupIdNotFound),
+            };
         let (mut records, mut results) = (Vec::new(), Vec::with_capacity(topics.len()));
         for (topic, partitions) in topics {
-            if group.is_subscribed_to(topic) {
+            if is_read(topic) {
                 let refuse = |partition: &i32| (*partition, Err(ErrorCode::GroupSubscribedToTopic));
                 results.push(partitions.iter().map(refuse).collect());
                 continue;
@@ -309,6 +373,7 @@ impl Coordinator {
             }
             results.push(partitions.iter().map(|partition| (*partition, Ok(()))).collect());
         }
+        drop(is_read);
         self.write(records, turn)?;
         Ok(results)
     }
@@ -352,11 +417,21 @@ impl Coordinator {
     /// Makes a group that nobody knew; it is there once its record is in the log.
     fn make_group(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) -> Result<(), ErrorCode> {
         let value = ClassicGroup::empty_record(turn.wall_clock);
-        self.write(vec![Record::Group(Arc::clone(id), Some(value))], turn)
+        // One of KIP-848 that has no members gives way.
+        let before = self.consumers.get(id).map(ConsumerGroup::tombstones).unwrap_or_default().into_iter();
+        let mut records: Vec<Record> =
+            before.map(|record| Record::Consumer(Arc::clone(id), record)).collect();
+        records.push(Record::Group(Arc::clone(id), Some(value)));
+        self.write(records, turn)
+    }
+
+    /// Whether a group of KIP-848 is there that has members.
+    fn has_consumers(&self, id: &str) -> bool {
+        self.consumers.get(id).is_some_and(|group| !group.members().is_empty())
     }
 
     /// Does something with a group, if it is there.
-    fn step<R>(
+    pub(super) fn step<R>(
         &mut self,
         id: &Arc<str>,
         turn: &mut Turn<'_>,
@@ -375,7 +450,11 @@ impl Coordinator {
     /// Checks that its parts agree.
     pub(super) fn check(&self) {
         self.groups.values().for_each(ClassicGroup::check);
-        assert_eq!(self.group_bytes, self.groups.values().map(ClassicGroup::bytes).sum::<usize>());
+        self.consumers.values().for_each(ConsumerGroup::check);
+        let classic: usize = self.groups.values().map(ClassicGroup::bytes).sum();
+        let consumers: usize = self.consumers.values().map(ConsumerGroup::bytes).sum();
+        assert_eq!(self.group_bytes, classic + consumers);
+        assert!(self.consumers.keys().all(|id| !self.groups.contains_key(id)));
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::classic::{ClassicGroup, State};
+use super::consumer::ConsumerGroup;
 use super::coordinator::Coordinator;
 
-/// The type of all groups there are (`Group.GroupType`).
+/// The types of groups (`Group.GroupType`).
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct DescribedMember {
     pub client_host: Arc<str>,
     /// What it said for the protocol, if everyone has been told.
     pub metadata: Bytes,
-    /// What it is given, if everyone has been told.
+    /// What it was given last.
     pub assignment: Bytes,
 }
 
@@ -63,24 +65,31 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    fn takes(&self, group: &ClassicGroup) -> bool {
+    fn takes(&self, group: &Listed) -> bool {
         let any = |wanted: &[String], name: &str| {
             wanted.is_empty() || wanted.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
         };
-        any(&self.states, group.state().name()) && any(&self.types, CLASSIC)
+        any(&self.states, group.state) && any(&self.types, group.group_type)
     }
 }
 
 impl Coordinator {
     /// The groups there are.
     pub fn list(&self, filter: &ListFilter) -> Vec<Listed> {
-        let listed = |group: &ClassicGroup| Listed {
+        let classic = |group: &ClassicGroup| Listed {
             group_id: Arc::clone(group.id()),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.state().name(),
             group_type: CLASSIC,
         };
-        self.groups.values().filter(|group| filter.takes(group)).map(listed).collect()
+        let consumer = |group: &ConsumerGroup| Listed {
+            group_id: Arc::clone(group.id()),
+            protocol_type: Arc::from(CONSUMER),
+            state: group.state().name(),
+            group_type: CONSUMER,
+        };
+        let all = self.groups.values().map(classic).chain(self.consumers.values().map(consumer));
+        all.filter(|group| filter.takes(group)).collect()
     }
 
     /// A group, if it is there.
@@ -93,7 +102,7 @@ impl Coordinator {
             client_id: Arc::clone(&member.client_id),
             client_host: Arc::clone(&member.client_host),
             metadata: settled.and_then(|name| member.metadata(name)).cloned().unwrap_or_default(),
-            assignment: settled.map(|_| member.assignment.clone()).unwrap_or_default(),
+            assignment: member.assignment.clone(),
         });
         Some(Described {
             state: group.state().name(),

@@ -22,16 +22,23 @@ use super::settings::GroupSettings;
 use super::sink::LogSink;
 use super::turn::Turn;
 use super::{loading, rewriting};
+use crate::metadata::store::MetadataStore;
 use crate::partition::Partition;
 
-/// What the coordinators of a shard have in common: their settings, and what they take in memory.
-pub(super) type Shared = (Rc<GroupSettings>, Rc<Cell<usize>>);
+/// What the coordinators of a shard have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    settings: Rc<GroupSettings>,
+    metadata: Arc<MetadataStore>,
+    /// What they take in memory, about.
+    bytes: Rc<Cell<usize>>,
+}
 
 /// A coordinator and its partition. Lives on its shard's thread.
 pub struct Hosted<I: Io> {
     pub(super) io: I,
     pub(super) partition: Rc<Partition<I>>,
-    settings: Rc<GroupSettings>,
+    surroundings: Surroundings,
     coordinator: RefCell<Coordinator>,
     /// Whether the log holds records that are not ours to write anew.
     pub(super) has_foreign: bool,
@@ -40,8 +47,6 @@ pub struct Hosted<I: Io> {
     /// Whether it is being written anew.
     pub(super) is_rewriting: Cell<bool>,
     is_closed: Cell<bool>,
-    /// What all coordinators of the shard take in memory, about.
-    bytes: Rc<Cell<usize>>,
     /// Something is due earlier than before, or the coordinator is closed.
     deadline_moved: Event,
 }
@@ -51,20 +56,19 @@ impl<I: Io> Hosted<I> {
     pub(super) fn start(
         io: I,
         partition: Rc<Partition<I>>,
-        (settings, bytes): Shared,
+        surroundings: Surroundings,
         (coordinator, has_foreign): (Coordinator, bool),
     ) -> Rc<Self> {
-        bytes.set(bytes.get() + coordinator.bytes());
+        surroundings.bytes.set(surroundings.bytes.get() + coordinator.bytes());
         let hosted = Rc::new(Self {
             io,
             partition,
-            settings,
+            surroundings,
             coordinator: RefCell::new(coordinator),
             has_foreign,
             looked_at: Cell::new(0),
             is_rewriting: Cell::new(false),
             is_closed: Cell::new(false),
-            bytes,
             deadline_moved: Event::new(),
         });
         hosted.step(Coordinator::on_loaded);
@@ -74,6 +78,8 @@ impl<I: Io> Hosted<I> {
 
     /// Has the coordinator do one thing, now.
     pub fn step<R>(self: &Rc<Self>, work: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R) -> R {
+        let Surroundings { settings, metadata, bytes } = &self.surroundings;
+        let image = metadata.image();
         let mut coordinator = self.coordinator.borrow_mut();
         let (before, bytes_before) = (coordinator.next_deadline(), coordinator.bytes());
         let result = work(
@@ -83,11 +89,12 @@ impl<I: Io> Hosted<I> {
                 wall_clock: self.io.wall_clock(),
                 random_uuid: &mut || Uuid::new_v4().to_string(),
                 log: &mut LogSink(&self.partition),
-                settings: &self.settings,
-                bytes_left: self.settings.bytes_max.saturating_sub(self.bytes.get()),
+                cluster: &*image,
+                settings,
+                bytes_left: settings.bytes_max.saturating_sub(bytes.get()),
             },
         );
-        self.bytes.set(self.bytes.get() + coordinator.bytes() - bytes_before);
+        bytes.set(bytes.get() + coordinator.bytes() - bytes_before);
         let after = coordinator.next_deadline();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.deadline_moved.notify(1);
@@ -95,6 +102,11 @@ impl<I: Io> Hosted<I> {
         drop(coordinator);
         rewriting::look(self);
         result
+    }
+
+    /// What the configuration says of groups.
+    pub fn settings(&self) -> &GroupSettings {
+        &self.surroundings.settings
     }
 
     /// Looks at the coordinator.
@@ -118,7 +130,7 @@ impl<I: Io> Hosted<I> {
         self.is_closed.set(true);
         // With it go the channels to those who wait.
         let coordinator = self.coordinator.take();
-        self.bytes.set(self.bytes.get() - coordinator.bytes());
+        self.surroundings.bytes.set(self.surroundings.bytes.get() - coordinator.bytes());
         drop(coordinator);
         self.deadline_moved.notify(1);
     }
@@ -155,17 +167,16 @@ type Loading<I> = futures::future::Shared<LocalBoxFuture<'static, Result<Rc<Host
 
 /// The coordinators of one shard.
 pub struct Coordinators<I: Io> {
-    settings: Rc<GroupSettings>,
-    bytes: Rc<Cell<usize>>,
+    surroundings: Surroundings,
     by_partition: RefCell<BTreeMap<PartitionKey, Loading<I>>>,
     is_stopping: Cell<bool>,
 }
 
 impl<I: Io> Coordinators<I> {
     /// None yet.
-    pub fn new(settings: GroupSettings) -> Self {
-        let (settings, bytes, is_stopping) = (Rc::new(settings), Rc::default(), Cell::new(false));
-        Self { settings, bytes, by_partition: RefCell::default(), is_stopping }
+    pub fn new(settings: GroupSettings, metadata: Arc<MetadataStore>) -> Self {
+        let surroundings = Surroundings { settings: Rc::new(settings), metadata, bytes: Rc::default() };
+        Self { surroundings, by_partition: RefCell::default(), is_stopping: Cell::new(false) }
     }
 
     /// The coordinator of a partition that is led here, loaded.
@@ -185,8 +196,7 @@ impl<I: Io> Coordinators<I> {
     fn loading(&self, io: &I, partition: &Rc<Partition<I>>) -> Loading<I> {
         let mut by_partition = self.by_partition.borrow_mut();
         let begin = || {
-            let shared = (Rc::clone(&self.settings), Rc::clone(&self.bytes));
-            loading::load(io.clone(), Rc::clone(partition), shared).boxed_local().shared()
+            loading::load(io.clone(), Rc::clone(partition), self.surroundings.clone()).boxed_local().shared()
         };
         by_partition.entry(partition.key()).or_insert_with(begin).clone()
     }

@@ -16,7 +16,7 @@ use ringmain_storage::segment::{ReadLimits, Slice};
 use ringmain_storage::types::Offset;
 
 use super::coordinator::Coordinator;
-use super::hosting::{Hosted, Shared};
+use super::hosting::{Hosted, Surroundings};
 use super::record::{Parsed, Record};
 use crate::partition::Partition;
 
@@ -31,7 +31,7 @@ const COMMIT: i16 = 1;
 pub(super) async fn load<I: Io>(
     io: I,
     partition: Rc<Partition<I>>,
-    shared: Shared,
+    surroundings: Surroundings,
 ) -> Result<Rc<Hosted<I>>, ErrorCode> {
     let began = io.now();
     let mut replay = Replay::default();
@@ -45,11 +45,13 @@ pub(super) async fn load<I: Io>(
     if partition.has_left() {
         return Err(ErrorCode::NotCoordinator);
     }
-    let (groups, took) = (replay.coordinator.groups.len(), io.now().saturating_sub(began));
+    let coordinator = &replay.coordinator;
+    let (groups, took) =
+        (coordinator.groups.len() + coordinator.consumers.len(), io.now().saturating_sub(began));
     if groups > 0 {
         tracing::info!(partition = %partition.key().partition, groups, end = end.0, ?took, "groups are loaded");
     }
-    Ok(Hosted::start(io, partition, shared, (replay.coordinator, replay.has_foreign)))
+    Ok(Hosted::start(io, partition, surroundings, (replay.coordinator, replay.has_foreign)))
 }
 
 /// What was read so far.

@@ -7,18 +7,21 @@
 //! it reads the log at the start, appends to it, runs the timers, and lets every answer out only when all that was
 //! appended before it is durable.
 //!
-//! Built: the classic protocol (KIP-62, 345, 394, 429 as far as a broker has part in it), offsets with their expiry, and
-//! the replay of offsets that were committed in transactions. Not built: the protocol of KIP-848 (a log that has records
-//! of such groups keeps them, and is never written anew); commits in transactions; configuration of single groups;
-//! metrics of groups. What memory groups take is estimated, not measured. Where a vote between protocols is even, the
+//! Built: the classic protocol (KIP-62, 345, 394, 429 as far as a broker has part in it), that of KIP-848
+//! ([`consumer`]), offsets with their expiry, and the replay of offsets that were committed in transactions. Not built:
+//! share groups and streams groups (a log that has records of such groups keeps them, and is never written anew);
+//! commits in transactions; metrics of groups. What memory groups take is estimated, not measured. Where a vote between protocols is even, the
 //! name that sorts first wins, and of members that are left the one whose id does leads: Apache's choice is that of a
 //! hash table.
 //!
 //! Must not know: requests, responses, API versions.
 
 mod classic;
+mod cluster;
+mod consumer;
 mod coordinator;
 mod describe;
+mod embedded;
 mod expiry;
 mod hosting;
 mod loading;
@@ -43,6 +46,11 @@ mod test_kit;
 pub use classic::{
     Assignment, JoinAnswer, JoinRequest, Joined, JoinedMember, LeaveRequest, Left, MemberRef, Protocol,
     SyncAnswer, SyncRequest, Synced,
+};
+pub use cluster::{Cluster, TopicFacts};
+pub use consumer::{
+    Asker, Assignment as ConsumerAssignment, Assignor, Beat, Beaten, Bounded, ConsumerRecord,
+    ConsumerSettings, DescribedConsumer, DescribedConsumers, HEARTBEAT_INTERVAL, SESSION_TIMEOUT,
 };
 pub use coordinator::Coordinator;
 pub use describe::{Described, DescribedMember, ListFilter, Listed};

@@ -48,7 +48,7 @@ fn older_and_newer_records_are_read_and_foreign_ones_are_told_apart() {
     let tagged = b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x03\x02m\0\0\0\0\0\0\0\x07\x01\0\x10idididididididid";
     let tagged = read(b"\0\x01\0\x01g\0\x01t\0\0\0\x02", tagged).unwrap();
     assert_eq!(tagged, Parsed::Known(Record::Offset(key("t", 2), Some(committed(5)))));
-    assert_eq!(read(b"\0\x03\0\x01g", b"\0\0\0\0\0\x01\0").unwrap(), Parsed::Foreign);
+    assert_eq!(read(b"\0\x0b\0\x01g", b"\0\0\0\0\0\x01\0").unwrap(), Parsed::Foreign);
     assert!(read(b"\0\x01\0\x01g\0\x01t\0\0\0\x02", b"\0\x63").is_err());
     assert!(read(b"\0\x63", b"").is_err());
     assert!(read(b"", b"").is_err());

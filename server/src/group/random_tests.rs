@@ -16,18 +16,6 @@ const STEPS: u32 = 20_000;
 /// Partitions that leaders share out.
 const PARTITIONS: u8 = 6;
 
-/// Numbers without a pattern (`xorshift64`).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
 /// A client: what it takes itself for, and what it waits for.
 #[derive(Default)]
 struct Client {

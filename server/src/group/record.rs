@@ -2,7 +2,7 @@
 //! their bytes.
 //!
 //! Key: two bytes of type, then the body. 0 and 1 are offsets of a group's partition, 2 is a classic group; 3 to 8 and 16 are groups
-//! of KIP-848, 10 to 15 share groups, 17 to 23 streams groups. Value: two bytes of version, then the body; none is a
+//! of KIP-848 ([`ConsumerRecord`]), 10 to 15 share groups, 17 to 23 streams groups. Value: two bytes of version, then the body; none is a
 //! tombstone. Written are offsets in version 3 (1 if the commit says when it expires) and groups in version 3: the newest
 //! ones that every tool reads.
 
@@ -14,6 +14,7 @@ use ringmain_protocol::coordinator::{
 };
 use ringmain_protocol::wire::{DecodeError, EncodeError, Str};
 
+use super::consumer::ConsumerRecord;
 use super::offsets::Committed;
 
 /// The version of a group's value.
@@ -30,6 +31,8 @@ pub enum Record {
     Offset(OffsetKey, Option<Committed>),
     /// A classic group; `None` takes it away.
     Group(Arc<str>, Option<GroupMetadataValue>),
+    /// A part of a group of KIP-848.
+    Consumer(Arc<str>, ConsumerRecord),
 }
 
 /// Whose offset it is.
@@ -72,6 +75,14 @@ impl Record {
                     Some(_) => Parsed::Foreign,
                 });
             }
+            key if matches!(key.api_key(), 3..=8 | 16) => {
+                let kind = key.api_key();
+                let value = value.map(|value| GroupValue::read_framed(kind, value)).transpose()?;
+                let known = ConsumerRecord::parse(key, value.map(|(value, _)| value));
+                return Ok(known.map_or(Parsed::Foreign, |(group, record)| {
+                    Parsed::Known(Self::Consumer(group, record))
+                }));
+            }
             _ => return Ok(Parsed::Foreign),
         };
         // Versions 0 and 1 of the key have the same values.
@@ -96,6 +107,7 @@ impl Record {
                 let bytes = members.map(|member| 256 + member.subscription.len() + member.assignment.len());
                 64 + id.len() + bytes.sum::<usize>()
             }
+            Self::Consumer(group, record) => group.len() + record.weight(),
         }
     }
 
@@ -122,6 +134,7 @@ impl Record {
                     .map(|metadata| GroupValue::GroupMetadata(metadata.clone()).write_framed(GROUP_VERSION));
                 Ok((key.write_framed()?, value.transpose()?))
             }
+            Self::Consumer(group, record) => record.to_bytes(group),
         }
     }
 }

@@ -12,6 +12,7 @@ use ringmain_protocol::ErrorCode;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::executor::give_way;
 
+use super::consumer::ConsumerGroup;
 use super::coordinator::Coordinator;
 use super::hosting::Hosted;
 use super::record::{OffsetKey, Record, pieces};
@@ -74,17 +75,28 @@ async fn rewrite<I: Io>(hosted: &Rc<Hosted<I>>) -> Result<(), String> {
 impl Coordinator {
     /// How many records say all that is to be said.
     fn live_records(&self) -> usize {
-        let groups = self.groups.values().filter(|group| group.persisted.is_some()).count();
+        let classic = self.groups.values().filter(|group| group.persisted.is_some()).count();
+        let consumers: usize = self.consumers.values().map(ConsumerGroup::record_count).sum();
         // A transaction under way would lose what it set aside.
-        if self.offsets.has_pending() { usize::MAX } else { groups + self.offsets.len() }
+        if self.offsets.has_pending() { usize::MAX } else { classic + consumers + self.offsets.len() }
     }
 
     /// All that is to be said of some groups after `after`, and the last of them.
     fn live_after(&self, after: Option<&Arc<str>>) -> Option<(Arc<str>, Vec<Record>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut last, mut records) = (None, Vec::new());
-        for (id, group) in self.groups.range::<Arc<str>, _>((from, Bound::Unbounded)) {
-            let metadata = group.persisted.clone().map(|value| Record::Group(Arc::clone(id), Some(value)));
+        let range = (from, Bound::Unbounded);
+        let mut classic = self.groups.range::<Arc<str>, _>(range).map(|(id, _)| id).peekable();
+        let mut consumers = self.consumers.range::<Arc<str>, _>(range).map(|(id, _)| id).peekable();
+        loop {
+            let is_classic = match (classic.peek(), consumers.peek()) {
+                (None, None) => break,
+                (Some(one), Some(other)) => one < other,
+                (one, _) => one.is_some(),
+            };
+            let next = if is_classic { classic.next() } else { consumers.next() };
+            let Some(id) = next else { break };
+            let metadata = self.group_records(id);
             let offsets = self.offsets.of_group(id).map(|(topic, partition, committed)| {
                 let key = OffsetKey { group: Arc::clone(id), topic: Arc::clone(topic), partition };
                 Record::Offset(key, Some(committed.clone()))
@@ -96,5 +108,18 @@ impl Coordinator {
             }
         }
         last.map(|last| (last, records))
+    }
+
+    /// All that is to be said of a group but for its offsets.
+    fn group_records(&self, id: &Arc<str>) -> Vec<Record> {
+        if let Some(group) = self.consumers.get(id) {
+            return group
+                .records()
+                .into_iter()
+                .map(|record| Record::Consumer(Arc::clone(id), record))
+                .collect();
+        }
+        let value = self.groups.get(id).and_then(|group| group.persisted.clone());
+        value.map(|value| Record::Group(Arc::clone(id), Some(value))).into_iter().collect()
     }
 }

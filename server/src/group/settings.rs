@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::consumer::ConsumerSettings;
+
 /// The `group.*` and `offsets.*` keys that a coordinator acts on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupSettings {
@@ -17,6 +19,8 @@ pub struct GroupSettings {
     pub retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub expiry_interval: Duration,
+    /// Groups of KIP-848.
+    pub consumer: ConsumerSettings,
     /// `ringmain.groups.max.bytes`, or one shard's part of it: what its groups may take in memory.
     pub bytes_max: usize,
 }
@@ -39,6 +43,7 @@ impl Default for GroupSettings {
             metadata_chars_max: 4096,
             retention: Duration::from_hours(168),
             expiry_interval: Duration::from_mins(10),
+            consumer: ConsumerSettings::default(),
             bytes_max: usize::MAX,
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use ringmain_protocol::ErrorCode;
-use ringmain_storage::types::{Offset, TimestampMs};
+use ringmain_storage::types::{Offset, TimestampMs, TopicId};
 
 use super::classic::{
     Assignment, JoinAnswer, JoinRequest, LeaveRequest, Left, MemberRef, Protocol, SyncAnswer, SyncRequest,
 };
+use super::cluster::{Cluster, TopicFacts};
 use super::coordinator::Coordinator;
 use super::offsets::{CommitRequest, PartitionCommit, TopicCommit};
 use super::record::{Parsed, Record};
@@ -49,11 +50,88 @@ impl ListLog {
     }
 }
 
+/// Topics that tests make and take away: each with its id's number and how many partitions it has.
+#[derive(Debug, Default)]
+pub(super) struct ListCluster {
+    topics: std::collections::BTreeMap<Arc<str>, (u8, i32)>,
+    configs: std::collections::BTreeMap<&'static str, Arc<str>>,
+    version: i64,
+    made: u8,
+}
+
+impl ListCluster {
+    /// Makes a topic, or gives it more partitions.
+    pub(super) fn set(&mut self, name: &str, partitions: i32) {
+        self.version += 1;
+        let number = self.topics.get(name).map_or(self.made + 1, |(number, _)| *number);
+        self.made = self.made.max(number);
+        self.topics.insert(name.into(), (number, partitions));
+    }
+
+    /// Takes a topic away.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.version += 1;
+        self.topics.remove(name);
+    }
+
+    /// Configures every group.
+    pub(super) fn configure(&mut self, key: &'static str, value: &str) {
+        self.configs.insert(key, value.into());
+    }
+
+    fn facts(&self, name: &Arc<str>) -> Option<TopicFacts> {
+        let (number, partitions) = *self.topics.get(name)?;
+        Some(TopicFacts { id: TopicId([number; 16]), name: Arc::clone(name), partitions })
+    }
+}
+
+impl Cluster for ListCluster {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn topic(&self, name: &str) -> Option<TopicFacts> {
+        self.topics.get_key_value(name).and_then(|(name, _)| self.facts(name))
+    }
+
+    fn topic_by_id(&self, id: TopicId) -> Option<TopicFacts> {
+        let name = self.topics.iter().find(|(_, (number, _))| TopicId([*number; 16]) == id)?.0;
+        self.facts(name)
+    }
+
+    fn topic_names(&self) -> Box<dyn Iterator<Item = &Arc<str>> + '_> {
+        Box::new(self.topics.keys())
+    }
+
+    fn group_config(&self, _: &str, key: &str) -> Option<Arc<str>> {
+        self.configs.get(key).cloned()
+    }
+}
+
+/// Numbers without a pattern (`xorshift64`).
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    /// An index into a list of `len`.
+    pub(super) fn index(&mut self, len: u64) -> usize {
+        usize::try_from(self.below(len)).unwrap()
+    }
+}
+
 /// A coordinator with its surroundings.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) coordinator: Coordinator,
     pub(super) log: ListLog,
+    pub(super) cluster: ListCluster,
     pub(super) settings: GroupSettings,
     now: Duration,
     ids: u32,
@@ -68,16 +146,24 @@ impl World {
     /// When the world began, by the wall clock.
     pub(super) const BEGAN_MS: i64 = 1_700_000_000_000;
 
+    /// How many partitions a topic has.
+    pub(super) fn cluster_partitions(&self, name: &str) -> usize {
+        self.cluster.topic(name).map_or(0, |facts| usize::try_from(facts.partitions).unwrap())
+    }
+
     /// Has the coordinator do one thing.
     pub(super) fn step<R>(&mut self, work: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R) -> R {
-        let Self { coordinator, log, settings, now, ids } = self;
+        let Self { coordinator, log, cluster, settings, now, ids } = self;
         let bytes_left = settings.bytes_max.saturating_sub(coordinator.bytes());
         let random_uuid = &mut || {
             *ids += 1;
             ids.to_string()
         };
         let wall_clock = TimestampMs(Self::BEGAN_MS + i64::try_from(now.as_millis()).unwrap());
-        work(coordinator, &mut Turn { now: *now, wall_clock, random_uuid, log, settings, bytes_left })
+        work(
+            coordinator,
+            &mut Turn { now: *now, wall_clock, random_uuid, log, cluster, settings, bytes_left },
+        )
     }
 
     /// Lets time pass; what is due is done when it is.

@@ -13,6 +13,12 @@ pub(super) enum TimerKey {
     Join(Arc<str>),
     /// A group waits no longer for members to ask for their assignment.
     Sync(Arc<str>),
+    /// A member of a group of KIP-848 has to give partitions up.
+    Revoke(Arc<str>, Arc<str>),
+    /// A member that speaks the classic protocol in such a group has to join again.
+    ClassicJoin(Arc<str>, Arc<str>),
+    /// A member that speaks the classic protocol in such a group has to ask what it is given.
+    ClassicSync(Arc<str>, Arc<str>),
     /// Offsets and groups that nobody needs any more are looked for.
     Expiry,
 }
@@ -31,6 +37,13 @@ impl Timers {
             self.in_order.remove(&(before, key.clone()));
         }
         self.in_order.insert((deadline, key));
+    }
+
+    /// Sets a deadline unless there is one.
+    pub(super) fn set_if_absent(&mut self, key: TimerKey, deadline: Duration) {
+        if !self.by_key.contains_key(&key) {
+            self.set(key, deadline);
+        }
     }
 
     /// Takes a deadline back.

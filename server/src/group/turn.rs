@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringmain_protocol::ErrorCode;
 use ringmain_storage::types::{Offset, TimestampMs};
 
+use super::cluster::Cluster;
 use super::record::Record;
 use super::settings::GroupSettings;
 
@@ -25,6 +26,8 @@ pub struct Turn<'a> {
     pub random_uuid: &'a mut dyn FnMut() -> String,
     /// Where records go.
     pub log: &'a mut dyn RecordSink,
+    /// Topics, and what is configured for groups.
+    pub cluster: &'a dyn Cluster,
     /// What the configuration says.
     pub settings: &'a GroupSettings,
     /// Memory that may still be taken.

@@ -29,7 +29,7 @@ const CLIENT_NAME_SINCE: i16 = 3;
 const LEVEL_ZERO_SINCE: i16 = 4;
 
 /// What is served: key, and the versions that can be read.
-pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 34] = [
+pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 36] = [
     (ApiKey::Produce, 3..=13),
     (ApiKey::Fetch, 4..=18),
     (ApiKey::ListOffsets, 1..=11),
@@ -62,6 +62,8 @@ pub(super) const SERVED: [(ApiKey, RangeInclusive<i16>); 34] = [
     (ApiKey::UpdateFeatures, 0..=2),
     (ApiKey::DescribeCluster, 0..=2),
     (ApiKey::DescribeProducers, 0..=0),
+    (ApiKey::ConsumerGroupHeartbeat, 0..=1),
+    (ApiKey::ConsumerGroupDescribe, 0..=1),
     (ApiKey::ListConfigResources, 0..=1),
     (ApiKey::DescribeTopicPartitions, 0..=0),
 ];

@@ -4,8 +4,8 @@
 //! Order of checks, as in `ConfigAdminManager.preprocess` and `ConfigurationControlManager`: the request is not larger than
 //! what the metadata log takes at once (ours) → the resource is named once →
 //! each key once → no null but to delete → kind of resource → broker: empty or this broker's id; loggers: see
-//! [`loggers`], which are done with here; topic: a valid name →
-//! key and value → the rest is the controller's. What is wrong with a broker's value is `INVALID_REQUEST`, with a topic's
+//! [`loggers`], which are done with here; topic: a valid name; group: a name →
+//! key and value → the rest is the controller's. What is wrong with a broker's value is `INVALID_REQUEST`, with a topic's or a group's
 //! `INVALID_CONFIG` (KAFKA-13609).
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,8 @@ use ringmain_storage::io::Io;
 
 use super::{Broker, Settings, configs, errors, loggers, topics};
 use crate::config::table::{Key, Kind, Scope};
-use crate::config::{broker_keys, topic_keys, without_effect};
+use crate::config::{broker_keys, group_keys, topic_keys, without_effect};
+use crate::group::ConsumerSettings;
 use crate::metadata::image::ConfigResource;
 use crate::metadata::request::{AlterConfigSpec, ConfigOp};
 
@@ -153,15 +154,23 @@ fn prepare(
             let message = format!("{:?} is not a valid topic name", &*change.name);
             return Err((ErrorCode::InvalidTopicException, message));
         }
-        ConfigResource::TOPIC => {}
+        ConfigResource::GROUP if change.name.is_empty() => {
+            return invalid("Default group resources are not allowed.".to_owned());
+        }
+        ConfigResource::TOPIC | ConfigResource::GROUP => {}
         kind => return invalid(format!("resources of kind {kind} have no configuration to change here")),
     }
-    let of_topic = change.kind == ConfigResource::TOPIC;
+    let (of_topic, of_group) = (change.kind == ConfigResource::TOPIC, change.kind == ConfigResource::GROUP);
     let op = |(key, op, value): (Str, Op, Option<Str>)| {
         let value = value.unwrap_or_default();
-        let op = if of_topic { topic_op(&key, op, &value)? } else { broker_op(&key, op, &value)? };
+        let op = match change.kind {
+            ConfigResource::TOPIC => topic_op(&key, op, &value)?,
+            ConfigResource::GROUP => group_op(&key, op, &value, &settings.groups.consumer)?,
+            _ => broker_op(&key, op, &value)?,
+        };
         if let ConfigOp::Set(value) = &op {
-            let wrong = if of_topic { ErrorCode::InvalidConfig } else { ErrorCode::InvalidRequest };
+            let wrong =
+                if of_topic || of_group { ErrorCode::InvalidConfig } else { ErrorCode::InvalidRequest };
             configs::check_batch_bytes(&key, value, settings.batch_bytes_max).map_err(|why| (wrong, why))?;
         }
         Ok((key.to_string(), op))
@@ -200,6 +209,21 @@ fn topic_op(name: &str, op: Op, value: &str) -> Result<ConfigOp, Refused> {
                 return Err((ErrorCode::InvalidConfig, message));
             };
             list_op(key, op, value).map_err(|why| (ErrorCode::InvalidConfig, why))
+        }
+        Op::Unknown(code) => unknown(code),
+    }
+}
+
+fn group_op(name: &str, op: Op, value: &str, settings: &ConsumerSettings) -> Result<ConfigOp, Refused> {
+    match op {
+        Op::Delete => Ok(ConfigOp::Delete),
+        Op::Set => {
+            let checked = group_keys::check(name, value, settings);
+            checked.map(ConfigOp::Set).map_err(|why| (ErrorCode::InvalidConfig, why))
+        }
+        Op::Append | Op::Subtract => {
+            let message = format!("{name} is not a list, so nothing is appended or subtracted");
+            Err((ErrorCode::InvalidConfig, message))
         }
         Op::Unknown(code) => unknown(code),
     }

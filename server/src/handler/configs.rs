@@ -11,7 +11,7 @@ use super::{Broker, Settings};
 use crate::config::kafka_keys::{self, KafkaKey};
 use crate::config::layers::{Layer, Layers, Set};
 use crate::config::table::{Key, Scope};
-use crate::config::{broker_keys, topic_keys, without_effect};
+use crate::config::{broker_keys, group_keys, topic_keys, without_effect};
 use crate::metadata::image::{ConfigResource, MetadataImage};
 
 /// Where a value comes from, as Kafka numbers it (`DescribeConfigsResponse.ConfigSource`).
@@ -30,6 +30,8 @@ pub(super) enum Source {
     Default = 5,
     /// A logger's level.
     DynamicBrokerLogger = 6,
+    /// Set on the group.
+    Group = 8,
 }
 
 impl Source {
@@ -128,20 +130,30 @@ fn synonyms(layers: &Layers<'_>, name: &str) -> Vec<Synonym> {
 
 /// Every key of a topic with `set` on it.
 pub(super) fn of_topic<I: Io>(broker: &Broker<I>, image: &MetadataImage, set: &Set) -> Vec<Entry> {
-    let layers = broker.layers(image);
+    of_keys(&broker.layers(image), topic_keys::KEYS, set, Source::Topic)
+}
+
+/// Every key that a group may have for itself.
+pub(super) fn of_group<I: Io>(broker: &Broker<I>, image: &MetadataImage, name: &str) -> Vec<Entry> {
+    let set = image.configs.get(&ConfigResource::group(name)).cloned().unwrap_or_default();
+    of_keys(&broker.layers(image), group_keys::OWN, &set, Source::Group)
+}
+
+/// Keys with `set` as the strongest layer.
+fn of_keys(layers: &Layers<'_>, keys: &'static [Key], set: &Set, own_source: Source) -> Vec<Entry> {
     let told = |key: &'static Key| {
         let own = set.get(key.name).map(|value| Synonym {
             name: key.name.to_owned(),
             value: Some(value.to_string()),
-            source: Source::Topic,
+            source: own_source,
         });
-        let behind = key.synonym.map(|name| synonyms(&layers, name)).unwrap_or_default();
+        let behind = key.synonym.map(|name| synonyms(layers, name)).unwrap_or_default();
         let of_broker = || key.synonym.and_then(|name| layers.combined(name));
         let value = own.as_ref().and_then(|own| own.value.clone()).or_else(of_broker);
         let value = value.or_else(|| key.default.map(ToOwned::to_owned));
         Entry::new(key, value, own.into_iter().chain(behind).collect())
     };
-    topic_keys::KEYS.iter().map(told).collect()
+    keys.iter().map(told).collect()
 }
 
 /// Every key of this broker, and those without effect that somebody set.
@@ -150,7 +162,7 @@ pub(super) fn of_broker<I: Io>(broker: &Broker<I>, image: &MetadataImage) -> Vec
     let text = |name: &str| layers.text(name).map(ToOwned::to_owned);
     let told = |key: &'static Key| Entry::of_broker(key, text(key.name), synonyms(&layers, key.name));
     let other = |name: &str| Entry::without_effect(name, text(name), synonyms(&layers, name));
-    broker_keys::KEYS.iter().map(told).chain(layers.others().into_iter().map(other)).collect()
+    broker_keys::all().map(told).chain(layers.others().into_iter().map(other)).collect()
 }
 
 /// What is set for all brokers; nothing else is told of them.

@@ -117,7 +117,8 @@ fn describe<I: Io>(
             }
             Err(_) => Err((ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))),
         },
-        ConfigResource::CLIENT_METRICS | ConfigResource::GROUP if !name.is_empty() => Ok(Vec::new()),
+        ConfigResource::GROUP if !name.is_empty() => Ok(configs::of_group(broker, image, name)),
+        ConfigResource::CLIENT_METRICS if !name.is_empty() => Ok(Vec::new()),
         kind => {
             Err((ErrorCode::InvalidRequest, format!("resources of kind {kind} have no configuration here")))
         }
@@ -207,7 +208,8 @@ mod tests {
             assert_eq!(ask(&kit, 4, "1", &["min.insync.replicas"]).await, broker);
             assert_eq!(ask(&kit, 4, "1", &["log.retention.ms"]).await, "log.retention.ms=null 5");
             assert_eq!(ask(&kit, 4, "", &[]).await, "min.insync.replicas=1 3; min.insync.replicas=1 3");
-            assert_eq!(ask(&kit, 32, "some-group", &[]).await, "");
+            let group = "consumer.heartbeat.interval.ms=5000 5; group.consumer.heartbeat.interval.ms=5000 5";
+            assert_eq!(ask(&kit, 32, "some-group", &["consumer.heartbeat.interval.ms"]).await, group);
             assert_eq!(
                 ask(&kit, 8, "1", &["root", "ringmain.net"]).await,
                 "ringmain.net=INFO 6, root=INFO 6"

@@ -27,7 +27,7 @@ const NOT_FOUND_SINCE: i16 = 6;
 
 /// What may be done to a group, one bit an operation (`AclOperation`): read, delete, describe, describe and alter
 /// configs.
-const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+pub(super) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 /// Answers one `DescribeGroups`.
 pub(super) async fn handle<I: Io>(

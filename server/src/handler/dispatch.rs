@@ -19,10 +19,10 @@ use super::offset_for_leader_epoch;
 use super::{Answer, Broker, Context, Part, Request, Response};
 use super::{alter_configs, alter_partition_reassignments, elect_leaders, incremental_alter_configs};
 use super::{api_versions, fetch, init_producer_id, list_offsets, metadata, produce};
+use super::{consumer_group_describe, consumer_group_heartbeat, delete_groups, describe_groups, list_groups};
 use super::{
     create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
 };
-use super::{delete_groups, describe_groups, list_groups};
 use super::{describe_log_dirs, describe_producers, describe_topic_partitions, list_config_resources};
 use super::{find_coordinator, heartbeat, join_group, leave_group, sync_group};
 use super::{list_partition_reassignments, update_features};
@@ -135,6 +135,18 @@ impl<I: Io> Broker<I> {
             }
             ApiKey::ListGroups => {
                 answer(key, request, async |_, body| list_groups::handle(self, body).await).await
+            }
+            ApiKey::ConsumerGroupHeartbeat => {
+                answer(key, request, async |context, body| {
+                    consumer_group_heartbeat::handle(self, context, body).await
+                })
+                .await
+            }
+            ApiKey::ConsumerGroupDescribe => {
+                answer(key, request, async |context, body| {
+                    consumer_group_describe::handle(self, context, body).await
+                })
+                .await
             }
             ApiKey::DeleteGroups => {
                 answer(key, request, async |context, body| delete_groups::handle(self, context, body).await)

@@ -38,7 +38,8 @@ fn text(text: &str) -> Str {
 const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 
 impl Kit {
-    async fn find(&self, version: i16, kind: i8, group: &str) -> (i16, i32, i32) {
+    /// Looks for a coordinator: the error, the node and its port.
+    pub(super) async fn find(&self, version: i16, kind: i8, group: &str) -> (i16, i32, i32) {
         let request = if version < 4 {
             FindCoordinatorRequest { key: text(group), key_type: kind, coordinator_keys: Vec::new() }
         } else {
@@ -191,7 +192,7 @@ impl Kit {
     }
 
     /// Drops the coordinators of all groups: they are loaded anew when somebody asks.
-    fn forget_groups(&self) {
+    pub(super) fn forget_groups(&self) {
         for partition in 0..5 {
             self.broker.coordinators.unload(self.key("__consumer_offsets", partition));
         }

@@ -9,6 +9,10 @@ mod any_request_tests;
 mod api_versions;
 mod config_changes;
 mod configs;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
+#[cfg(test)]
+mod consumer_group_tests;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -186,7 +190,7 @@ impl<I: Io> Broker<I> {
     pub fn new(parts: BrokerParts<I>) -> Rc<Self> {
         let Settings { node_id, set_at_start, .. } = &parts.settings;
         let live = LiveSettings::new(&live_settings::layers(&parts.store.image(), *node_id, set_at_start));
-        let coordinators = Coordinators::new(parts.settings.groups.clone());
+        let coordinators = Coordinators::new(parts.settings.groups.clone(), Arc::clone(&parts.store));
         Rc::new(Self {
             live,
             parts,

@@ -3,10 +3,10 @@
 //! Versions: 1 · 2 (an error for all, all partitions) · 3 (throttle time) · 5 (leader epochs) · 6 (flexible) · 7 (only what no
 //! open transaction may change) · 8 (many groups) · 9 (member ids) · 10 (topic ids).
 //!
-//! Left out: authorization, and member ids with epochs, which groups of KIP-848 have.
+//! Left out: authorization.
 //!
 //! Order of checks, as in `KafkaApis.handleOffsetFetchRequest` and `OffsetMetadataManager.fetchOffsets`: (each group by itself)
-//! this is its coordinator → (by id) the topic exists. What is not there has offset −1. The answer leaves
+//! this is its coordinator → who asks is a member, if it says so, and in its epoch → (by id) the topic exists. What is not there has offset −1. The answer leaves
 //! when what it tells is durable.
 
 use std::collections::HashMap;
@@ -23,9 +23,9 @@ use ringmain_protocol::messages::offset_fetch_response::{
 use ringmain_protocol::wire::{Str, Uuid};
 use ringmain_storage::io::Io;
 
-use super::group::text;
+use super::group::{text, text_or_none};
 use super::{Answer, Broker, Context, topics};
-use crate::group::{Committed, Coordinator};
+use crate::group::{Asker, Committed, Coordinator};
 use crate::metadata::image::MetadataImage;
 
 /// First version with an error for the whole answer.
@@ -118,8 +118,12 @@ async fn fetch<I: Io>(
     let asked: Option<Vec<Asked>> = asked.map(Iterator::collect);
     let group_id = text(&group.group_id);
     let id = Arc::clone(&group_id);
+    let asker = Asker { member_id: text_or_none(group.member_id.as_ref()), member_epoch: group.member_epoch };
     let fetched = broker.at_coordinator(context, &group_id, async move |hosted| {
-        Ok(hosted.look(|coordinator| look_up(coordinator, &id, asked, is_stable)))
+        hosted.look(|coordinator| {
+            coordinator.check_fetch(&id, &asker)?;
+            Ok(look_up(coordinator, &id, asked, is_stable))
+        })
     });
     let group_id = group.group_id.clone();
     match fetched.await {

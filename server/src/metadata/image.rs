@@ -192,6 +192,11 @@ impl ConfigResource {
         Self { kind: Self::TOPIC, name: Arc::from(name) }
     }
 
+    /// The resource of a group.
+    pub fn group(name: &str) -> Self {
+        Self { kind: Self::GROUP, name: Arc::from(name) }
+    }
+
     /// The resource of a broker, or of all of them when `name` is empty.
     pub fn broker(name: &str) -> Self {
         Self { kind: Self::BROKER, name: Arc::from(name) }

@@ -42,6 +42,8 @@ pub(crate) fn ask(asker: &mut Asker<'_>) {
         ApiKey::OffsetDelete => groups::offset_delete(asker),
         ApiKey::DescribeGroups => groups::describe_groups(asker),
         ApiKey::ListGroups => groups::list_groups(asker),
+        ApiKey::ConsumerGroupHeartbeat => groups::consumer_group_heartbeat(asker),
+        ApiKey::ConsumerGroupDescribe => groups::consumer_group_describe(asker),
         ApiKey::DeleteGroups => groups::delete_groups(asker),
         key => panic!("{} is served and has no case here", key.name()),
     }

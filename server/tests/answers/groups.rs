@@ -1,6 +1,8 @@
 //! Cases of what members of consumer groups ask, and who looks at groups.
 
 use bytes::Bytes;
+use ringmain_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use ringmain_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ringmain_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ringmain_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ringmain_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -260,4 +262,56 @@ pub(crate) fn delete_groups(asker: &mut Asker<'_>) {
         [DeleteGroupsRequest { groups_names: vec![id], ..Default::default() }]
     };
     asker.ask(forms, DeleteGroupsRequest::default(), |answer| answer.results[0].error_code);
+}
+
+/// A member of the new protocol that joins, or joins again.
+fn beat_request(group: Str, topic: &Topic) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest {
+        group_id: group,
+        member_id: "member".into(),
+        rebalance_timeout_ms: 30_000,
+        subscribed_topic_names: Some(vec![topic.name.clone()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+/// ConsumerGroupHeartbeat of a member that reads by an expression, and of one that does not.
+pub(crate) fn consumer_group_heartbeat(asker: &mut Asker<'_>) {
+    coordinated(asker.connection);
+    let groups = [group(asker, &asker.existing), group(asker, &asker.unknown)];
+    let existing = asker.existing.name.clone();
+    let forms = |topic: &Topic| {
+        let by_name = beat_request(groups[usize::from(topic.name != existing)].clone(), topic);
+        [
+            ConsumerGroupHeartbeatRequest {
+                subscribed_topic_regex: Some(topic.name.clone()),
+                server_assignor: Some("range".into()),
+                ..by_name.clone()
+            },
+            by_name,
+        ]
+    };
+    asker.ask(forms, ConsumerGroupHeartbeatRequest::default(), |answer| {
+        let assigned = answer.assignment.map(|assignment| assignment.topic_partitions);
+        assert_eq!(assigned.map(|topics| topics[0].partitions.clone()), Some(vec![0, 1]));
+        answer.error_code
+    });
+}
+
+/// ConsumerGroupDescribe.
+pub(crate) fn consumer_group_describe(asker: &mut Asker<'_>) {
+    coordinated(asker.connection);
+    let group = group(asker, &asker.existing);
+    let request = beat_request(group.clone(), &asker.existing);
+    assert_eq!(asker.connection.ask(&request, 0).unwrap().error_code, 0);
+    let existing = asker.existing.name.clone();
+    let forms = |topic: &Topic| {
+        let id = if topic.name == existing { group.clone() } else { topic.name.clone() };
+        [ConsumerGroupDescribeRequest { group_ids: vec![id], include_authorized_operations: true }]
+    };
+    asker.ask(forms, ConsumerGroupDescribeRequest::default(), |answer| {
+        assert_eq!(&*answer.groups[0].group_state, "Stable");
+        answer.groups[0].error_code
+    });
 }

@@ -16,8 +16,11 @@ import java.util.TreeMap;
 final class Normal {
     private static final String[] NAMES = {
         "name", "topicName", "topic", "topicId", "resourceName", "partitionIndex", "index", "partition", "partitionId",
-        "apiKey", "nodeId", "brokerId", "key", "groupId",
+        "apiKey", "nodeId", "brokerId", "key", "groupId", "memberId",
     };
+
+    /** A UUID as Kafka writes it. */
+    private static final java.util.regex.Pattern ID = java.util.regex.Pattern.compile("[A-Za-z0-9_-]{22}");
 
     private static final java.util.regex.Pattern UUID =
         java.util.regex.Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
@@ -100,7 +103,9 @@ final class Normal {
             case "logDir": return "a directory";
             case "totalBytes": case "usableBytes": return value.asLong() > 0 ? "bytes of a disk" : value.asText();
             case "sessionId": return value.asLong() == 0 ? "0" : "a session";
-            case "memberId": case "leader": return UUID.matcher(value.asText()).replaceAll("a number");
+            case "memberId": case "leader":
+                return ID.matcher(value.asText()).matches() ? "a number"
+                    : UUID.matcher(value.asText()).replaceAll("a number");
             case "producerId": return value.asLong() < 0 ? value.asText() : side.producer(value.asLong());
             default: break;
         }

@@ -74,10 +74,13 @@ fn describe(
     }
     let rows = if args.members || args.state { Vec::new() } else { rows(client, &described, &committed)? };
     let assignor = if described.assignor.is_empty() { "none" } else { &described.assignor };
+    let epochs =
+        described.epochs.map(|(epoch, assigned)| format!(" epoch={epoch} assignment-epoch={assigned}"));
     output.line(&format!(
-        "{group}  state={} type={} assignor={assignor} members={} coordinator={address}",
+        "{group}  state={} type={} assignor={assignor}{} members={} coordinator={address}",
         described.state,
         described.kind,
+        epochs.unwrap_or_default(),
         described.members.len(),
     ));
     if args.members {
@@ -93,11 +96,12 @@ fn describe(
                 member.instance.clone().unwrap_or_else(|| "-".to_owned()),
                 member.client.clone(),
                 member.host.clone(),
+                member.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
                 if assigned.is_empty() { "-".to_owned() } else { assigned },
             ]
         };
         let rows: Vec<_> = described.members.iter().map(row).collect();
-        output.table(&["GROUP", "MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS"], &rows);
+        output.table(&["GROUP", "MEMBER", "INSTANCE", "CLIENT", "HOST", "EPOCH", "PARTITIONS"], &rows);
     } else if !args.state {
         let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let row = |row: &Row<'_>| {
@@ -158,6 +162,7 @@ fn value(group: &str, address: &str, described: &Described, rows: &[Row<'_>]) ->
             "instance": member.instance,
             "client": member.client,
             "host": member.host,
+            "epoch": member.epoch,
             "assigned": member.assigned.iter().map(topic).collect::<Vec<_>>(),
         })
     };
@@ -166,6 +171,8 @@ fn value(group: &str, address: &str, described: &Described, rows: &[Row<'_>]) ->
         "state": described.state,
         "type": described.kind,
         "assignor": described.assignor,
+        "epoch": described.epochs.map(|(epoch, _)| epoch),
+        "assignment_epoch": described.epochs.map(|(_, assigned)| assigned),
         "coordinator": address,
         "members": described.members.iter().map(member).collect::<Vec<_>>(),
         "offsets": rows.iter().map(partition).collect::<Vec<_>>(),

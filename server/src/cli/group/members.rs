@@ -26,6 +26,8 @@ pub(super) struct Described {
     pub(super) kind: &'static str,
     /// The assignor.
     pub(super) assignor: String,
+    /// Its epoch, and that of its assignment, if it is of the new protocol.
+    pub(super) epochs: Option<(i32, i32)>,
     /// Who is in it.
     pub(super) members: Vec<Member>,
 }
@@ -40,6 +42,8 @@ pub(super) struct Member {
     pub(super) client: String,
     /// From where it is connected.
     pub(super) host: String,
+    /// The epoch it is in, if the group is of the new protocol.
+    pub(super) epoch: Option<i32>,
     /// Partitions it has, by topic.
     pub(super) assigned: Vec<(String, Vec<i32>)>,
 }
@@ -90,6 +94,7 @@ fn describe_consumer(coordinator: &mut Client, group: &str) -> Result<Described,
         state: answer.group_state.to_string(),
         kind: "consumer",
         assignor: answer.assignor_name.to_string(),
+        epochs: Some((answer.group_epoch, answer.assignment_epoch)),
         members: answer
             .members
             .iter()
@@ -98,6 +103,7 @@ fn describe_consumer(coordinator: &mut Client, group: &str) -> Result<Described,
                 instance: member.instance_id.as_ref().map(ToString::to_string),
                 client: member.client_id.to_string(),
                 host: member.client_host.to_string(),
+                epoch: Some(member.member_epoch),
                 assigned: assigned(&member.assignment),
             })
             .collect(),
@@ -120,6 +126,7 @@ fn describe_classic(coordinator: &mut Client, group: &str) -> Result<Described, 
             instance: member.group_instance_id.as_ref().map(ToString::to_string),
             client: member.client_id.to_string(),
             host: member.client_host.to_string(),
+            epoch: None,
             assigned: if is_consumers { assigned(member)? } else { Vec::new() },
         })
     };
@@ -127,6 +134,7 @@ fn describe_classic(coordinator: &mut Client, group: &str) -> Result<Described, 
         state: answer.group_state.to_string(),
         kind: "classic",
         assignor: answer.protocol_data.to_string(),
+        epochs: None,
         members: answer.members.iter().map(member).collect::<Result<_, CliError>>()?,
     })
 }

@@ -156,6 +156,6 @@ pub struct LeaveRequest {
 pub type Left = Vec<Result<(), ErrorCode>>;
 
 /// Milliseconds of a request as a duration; none if negative.
-pub(super) fn duration_ms(ms: i32) -> Duration {
+pub(in crate::group) fn duration_ms(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -13,10 +13,10 @@ use ringmain_protocol::coordinator::group_metadata_value::MemberMetadata;
 use ringmain_protocol::wire::Str;
 use ringmain_storage::types::TimestampMs;
 
+use super::super::embedded;
 use super::super::record::text;
 use super::asks::{JoinAnswer, JoinRequest, Joined, JoinedMember, Protocol};
 use super::member::Member;
-use super::subscription;
 
 /// What a group takes in memory beside its members, about.
 pub(in crate::group) const GROUP_BYTES: usize = 512;
@@ -149,6 +149,32 @@ impl ClassicGroup {
         group.subscribed = group.subscribed_now();
         group.persisted = Some(value);
         group
+    }
+
+    /// A group whose members know what they are given.
+    pub(in crate::group) fn stable(
+        id: Arc<str>,
+        generation_id: i32,
+        members: impl Iterator<Item = Member>,
+        now: TimestampMs,
+    ) -> Self {
+        let mut group = Self::new(id);
+        group.move_to(State::Stable, now);
+        group.protocol_type = Some(Arc::from(CONSUMER));
+        group.generation_id = generation_id;
+        members.for_each(|member| group.insert(member));
+        group.protocol_name = group.choose_protocol();
+        group.subscribed = group.subscribed_now();
+        group.persisted = Some(group.to_record(now, |member| member.assignment.clone()));
+        group
+    }
+
+    /// Tells everyone who waits that nothing comes of it.
+    pub(in crate::group) fn answer_all(&mut self, code: ErrorCode) {
+        for id in self.member_ids() {
+            self.answer_join(&id, Err(code));
+            self.answer_sync(&id, Err(code));
+        }
     }
 
     /// What is written for a group that was just made.
@@ -514,7 +540,7 @@ impl ClassicGroup {
         let protocol = self.protocol_name.as_deref()?;
         let mut all = BTreeSet::new();
         for member in self.members.values() {
-            all.append(&mut subscription::topics(member.metadata(protocol)?.clone())?);
+            all.append(&mut embedded::subscription(member.metadata(protocol)?.clone())?.topics);
         }
         Some(all)
     }

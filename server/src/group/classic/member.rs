@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use super::asks::{JoinAnswer, JoinRequest, Protocol, SyncAnswer};
 
 /// A member. The channels are where answers go that it waits for; whoever asked may have gone, and then nobody is told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::group) struct Member {
     pub(in crate::group) id: Arc<str>,
     pub(in crate::group) instance_id: Option<Arc<str>>,

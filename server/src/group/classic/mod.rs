@@ -11,14 +11,15 @@ mod join;
 mod leave;
 mod member;
 mod rebalance;
-mod subscription;
 mod sync;
 
+pub(super) use asks::duration_ms;
 pub use asks::{
     Assignment, JoinAnswer, JoinRequest, Joined, JoinedMember, LeaveRequest, Left, MemberRef, Protocol,
     SyncAnswer, SyncRequest, Synced,
 };
 pub(super) use group::{ClassicGroup, GROUP_BYTES, State};
 pub(super) use join::{JoinWaiter, refuse_join};
+pub(super) use member::Member;
 pub(super) use rebalance::Step;
 pub(super) use sync::SyncWaiter;
