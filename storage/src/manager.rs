@@ -128,7 +128,9 @@ impl<I: Io> LogManager<I> {
             is_start_told: false,
             clean_end: None,
             is_journalled_whole: true,
+            looked: None,
             last_index: None,
+            ends: None,
         };
         let log = Log::new(shared, &known, config);
         self.logs.borrow_mut().insert(key, Rc::clone(&log));

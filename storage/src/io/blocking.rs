@@ -11,11 +11,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, open, posix_fadvise};
 use nix::sys::stat::Mode;
+use nix::sys::uio::pread;
 
-use super::OpenHow;
+use super::{AlignedBuffer, LookFor, Looked, OpenHow};
 
 /// New files are readable by the group, writable by the owner.
 const FILE_MODE: Mode = Mode::from_bits_truncate(0o640);
@@ -95,6 +97,30 @@ pub(super) fn list_files(path: &Path, suffixes: &[&str]) -> io::Result<Vec<(Stri
     }
     files.sort_unstable();
     Ok(files)
+}
+
+/// Looks into a folder: see [`super::look`].
+pub(super) fn look_into(folder: &Path, look_for: &LookFor) -> io::Result<Looked> {
+    let files = list_files(folder, look_for.sized)?;
+    let mut looked = Looked::default();
+    for name in look_for.small(&files) {
+        if let Ok(content) = read_file(&folder.join(name), look_for.small_bytes_max) {
+            looked.read.push((name.to_owned(), content));
+        }
+    }
+    if let Some((name, ranges)) = look_for.ranges(&files)
+        && let Ok(file) = open_direct(&folder.join(name), OpenHow::Read)
+    {
+        let piece = |(from, size): (u64, usize)| {
+            let mut buffer = AlignedBuffer::zeroed(size);
+            let count = pread(&file, &mut buffer, i64::try_from(from).ok()?).ok()?;
+            buffer.set_len(count);
+            Some((from, Bytes::from_owner(buffer)))
+        };
+        looked.ends = Some((name.to_owned(), ranges.into_iter().filter_map(piece).collect()));
+    }
+    looked.files = files;
+    Ok(looked)
 }
 
 /// `fsync` of a directory.

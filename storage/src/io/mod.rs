@@ -81,6 +81,10 @@ pub trait Io: Clone + 'static {
             read
         }
     }
+    /// Looks into several folders; `None` for one that cannot be listed. See [`look`].
+    fn look_into(&self, folders: Vec<(PathBuf, LookFor)>) -> impl Future<Output = Vec<Option<Looked>>> {
+        look::step_by_step(self, folders)
+    }
     /// Replaces a small file atomically: temporary file, sync, rename, directory sync. Durable on return.
     fn replace_file(&self, path: &Path, content: Vec<u8>) -> impl Future<Output = Result<(), IoError>>;
 
@@ -148,6 +152,7 @@ pub trait IoFile: Clone + 'static {
 }
 
 pub use buffer::AlignedBuffer;
+pub use look::{LookFor, Looked};
 
 /// Whether this process may make an `io_uring` at all; the error is the kernel's.
 pub fn ring_available() -> std::io::Result<()> {
@@ -160,6 +165,7 @@ mod buffer;
 mod contract_tests;
 pub mod executor;
 mod helper;
+mod look;
 pub mod page_cache;
 pub mod read_only;
 pub mod real;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::helper::Helper;
 use super::ring::{Completion, Durability, Ring};
-use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking, executor};
+use super::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, LookFor, Looked, OpenHow, blocking, executor};
 use crate::types::TimestampMs;
 
 /// Files, tasks and time of one shard.
@@ -125,6 +125,14 @@ impl Io for RealIo {
             read.map_err(|source| IoError { operation: "read", path, source })
         };
         read.into_iter().zip(paths.iter().cloned()).map(with_path).collect()
+    }
+
+    async fn look_into(&self, folders: Vec<(PathBuf, LookFor)>) -> Vec<Option<Looked>> {
+        let (first, count) =
+            (folders.first().map(|(path, _)| path.clone()).unwrap_or_default(), folders.len());
+        let look = |(path, look_for): &(PathBuf, LookFor)| blocking::look_into(path, look_for).ok();
+        let looked = off_thread("look into", &first, move |_| Ok(folders.iter().map(look).collect()));
+        looked.await.unwrap_or_else(|_| (0..count).map(|_| None).collect())
     }
 
     async fn replace_file(&self, path: &Path, content: Vec<u8>) -> Result<(), IoError> {

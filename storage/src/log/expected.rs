@@ -28,6 +28,11 @@ impl Known<'_> {
         self.clean || self.checkpoint.is_some()
     }
 
+    /// Whether Kafka's own files say all there is to say: nothing was appended since they were written.
+    pub(super) fn is_settled_by_files(&self) -> bool {
+        self.clean && self.checkpoint.is_none()
+    }
+
     /// Whether all of that segment is on stable media, its length too.
     pub(super) fn is_below(&self, base: Offset) -> bool {
         self.checkpoint.map_or(self.clean, |checkpoint| base < checkpoint.recovery_point.segment_base)
@@ -67,6 +72,10 @@ impl Known<'_> {
             None if self.clean => self.clean_end.unwrap_or_default(),
             None => Offset(0),
         };
+        if let Some(ended) = self.clean_end.filter(|ended| self.is_settled_by_files() && end > *ended) {
+            let what = format!("its segments go on to {end}, but it ended at {ended}");
+            return Err(damaged(&self.directory, what));
+        }
         let needed = needed.max(self.log_start_offset);
         if end < needed {
             let what = format!("its segments end at {end}, but it was acknowledged up to {needed}");

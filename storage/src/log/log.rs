@@ -20,6 +20,7 @@ use super::changes::{Changes, Watcher};
 use super::epoch_cache::EpochCache;
 use super::failing::Fault;
 use super::producer_state::{ProducerState, Verdict};
+use super::recent::is_held;
 use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
@@ -478,7 +479,7 @@ impl<I: Io> Evict for Log<I> {
             .segments
             .iter()
             .find(|segment| segment.base_offset == oldest.point.segment_base)
-            .is_none_or(|segment| segment.synced.get() >= end);
+            .is_none_or(|segment| is_held(segment, end));
         if held {
             let evicted = state.cached.pop_front();
             drop(state);

@@ -11,11 +11,13 @@ pub(crate) mod failing;
 mod indexing;
 #[expect(clippy::module_inception, reason = "the file is named after what it holds, as Kafka's UnifiedLog")]
 pub mod log;
+pub(crate) mod looking;
 pub mod offsets;
 mod placing;
 pub mod producer_snapshot;
 pub mod producer_state;
 mod read;
+mod recent;
 pub(crate) mod recovery;
 mod remembered;
 pub(crate) mod retention;

@@ -17,17 +17,19 @@ use super::failing::Fault;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
+use super::recent::{Seen, recent_from};
 use super::remembered::take_epoch;
-use super::swaps::finish_swaps;
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
 use crate::error::OpenError;
-use crate::io::{Io, IoError, IoFile};
+use crate::io::{Io, IoError, IoFile, Looked};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::journal::LogPoint;
 use crate::record::batch;
 use crate::segment::offset_index::OffsetIndex;
-use crate::segment::segment::{Segment, base_offset_of, base_offset_of_stem, block_floor, to_u64, to_usize};
+use crate::segment::segment::{
+    Segment, base_offset_of, base_offset_of_stem, block_floor, file_name, to_u64, to_usize,
+};
 use crate::segment::txn_index;
 use crate::shared::Shared;
 use crate::space::Room;
@@ -53,8 +55,12 @@ pub(crate) struct Known<'a> {
     pub(crate) clean_end: Option<Offset>,
     /// Whether the journals have all of it, from its creation on.
     pub(crate) is_journalled_whole: bool,
+    /// What was read of its folder already, by [`Io::look_into`].
+    pub(crate) looked: Option<Looked>,
     /// The last segment's offset index, once it is read.
     pub(crate) last_index: Option<Vec<u8>>,
+    /// Pieces of the last file, by its name, that were read already.
+    pub(crate) ends: Option<(String, Vec<(u64, Bytes)>)>,
 }
 
 /// Counts for the report.
@@ -90,7 +96,9 @@ struct Found {
 struct Checked {
     end: u64,
     next_offset: Option<Offset>,
-    starts: Vec<u64>,
+    seen: Vec<Seen>,
+    /// The epochs as they were known before.
+    told: EpochCache,
 }
 
 /// What the journal holds of a segment above the recovery point. Below it the segment is synced, and carried
@@ -165,7 +173,8 @@ impl<I: Io> Log<I> {
         mut known: Known<'_>,
         counts: &mut Counts,
     ) -> Result<Rc<Self>, OpenError> {
-        let listed = finish_swaps(&shared.io, &known.directory).await?;
+        let mut looked = known.look(&shared.io).await?;
+        let listed = &looked.files;
         let names: Vec<String> = listed.iter().map(|(name, _)| name.clone()).collect();
         let files: BTreeMap<Offset, u64> =
             listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();
@@ -203,7 +212,8 @@ impl<I: Io> Log<I> {
         known.check_segments(&bases, log_start, &names)?;
         known.log_start_offset = log_start.max(bases.first().copied().unwrap_or(log_start));
         let log = Self::new(shared, &known, LogConfig::default());
-        known.last_index = log.load_state(&known, &names).await?;
+        known.ends = looked.ends.take();
+        known.last_index = log.load_state(&known, &names, &looked).await?;
         let removed = |(base, _): &&(Offset, Bytes)| bases.first().is_some_and(|first| base < first);
         log.remember_removed(appended.iter().filter(removed).map(|(_, batch)| batch));
         let by_snapshots = known.checkpoint.is_none()
@@ -228,8 +238,11 @@ impl<I: Io> Log<I> {
             log.open_segment(&known, found, run, counts).await?;
         }
         let last = log.state.borrow().segments.back().map(Rc::clone);
-        if let Some(last) = last.filter(|last| !last.sealed.get() && last.aborted.borrow().is_none()) {
-            log.rebuild_txn_index(&last).await?;
+        if let Some(last) = last {
+            if !last.sealed.get() && last.aborted.borrow().is_none() {
+                log.rebuild_txn_index(&last).await?;
+            }
+            last.lend(Vec::new());
         }
         log.finish_open(&known)?;
         Ok(log)
@@ -252,6 +265,11 @@ impl<I: Io> Log<I> {
         if file_bytes.is_some() {
             segment.set_existing(size, false);
         }
+        if let Some((_, pieces)) =
+            known.ends.as_ref().filter(|(name, _)| last && *name == file_name(base, ".log"))
+        {
+            segment.lend(pieces.clone());
+        }
         segment.has_txn_index.set(found.has_txn_index);
         let kept = known.checkpoint.and_then(|checkpoint| checkpoint.aborted.as_deref());
         self.begin_aborted(&segment, kept, (next, runs.is_empty() && !last)).await?;
@@ -265,6 +283,7 @@ impl<I: Io> Log<I> {
             None if known.clean && last => last_indexed(&segment, known.last_index.as_deref()),
             _ => 0,
         };
+        let journalled_from = runs.iter().map(|(position, _)| *position).min();
         let acknowledged = if runs.is_empty() {
             if size < from {
                 let what = format!("only {size} bytes long, but synced up to {from}");
@@ -280,13 +299,13 @@ impl<I: Io> Log<I> {
             end
         };
         segment.index_from.set(from);
-        let mut checked = self.check(&segment, from).await?;
+        let mut checked = self.check(&segment, known, from).await?;
         let journalled = segment.head_journalled.get();
         if known.clean && !journalled && checked.end == from && 0 < from && from < size {
             // It may be the index that is wrong.
             from = 0;
             segment.index_from.set(from);
-            checked = self.check(&segment, from).await?;
+            checked = self.check(&segment, known, from).await?;
         }
         let acknowledged =
             if known.is_settled() { acknowledged.max(segment.size.get()) } else { acknowledged };
@@ -298,34 +317,21 @@ impl<I: Io> Log<I> {
             self.scanned_end.set(next.max(self.scanned_end.get()));
         }
         if journalled {
+            let head = segment.head.borrow().clone();
+            if let (Some((begin, head)), Some(from), true) = (head, journalled_from, last) {
+                let from = from.max(begin);
+                self.keep_recent(&segment, &checked.seen, (from, &head.slice(to_usize(from - begin)..)));
+            }
             self.write_recovered(&segment, last).await?;
         }
         if !last && self.seal_recovered(&segment).await? == Room::Ample {
             return Ok(());
         }
         if !journalled {
-            let end = checked.end;
-            if end < size {
-                let next = checked.next_offset.unwrap_or(base);
-                if let Some(behind) = self.batch_behind(&segment, (end, next)).await? {
-                    let way_out = format!("to go on without what is behind, cut the file to {end} bytes");
-                    let what = format!("no whole batch at {end}, but one at {behind}; {way_out}");
-                    return Err(damaged(&segment.path(".log"), what));
-                }
-                counts.cut_bytes += size - end;
-                tracing::warn!("{}: torn tail cut from {size} to {end}", segment.path(".log").display());
-                let file = segment.file().await?;
-                file.truncate(end).await?;
-                file.sync().await?;
-            }
+            counts.cut_bytes += self.cut_torn(&segment, &checked, size).await?;
             if file_bytes.is_some() {
-                segment.set_existing(end, false);
+                self.reopen_checked(&segment, known, &checked).await?;
                 segment.index_from.set(from);
-                let head = segment.read_file(block_floor(end), end).await?;
-                if block_floor(end) + to_u64(head.len()) != end {
-                    return Err(damaged(&segment.path(".log"), format!("cannot be read up to {end}")));
-                }
-                segment.reopen(head);
             }
         }
         if segment.first_timestamp.get().is_none() {
@@ -333,7 +339,47 @@ impl<I: Io> Log<I> {
             segment.first_timestamp.set(first.map(|header| header.max_timestamp()));
         }
         let floor = segment.written.get();
-        segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
+        let starts = checked.seen.iter().map(|seen| seen.position);
+        segment.checked_from.set(starts.rev().find(|start| *start <= floor).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Cuts what is torn off the end of a segment that the journal has nothing of. How much that was.
+    async fn cut_torn(&self, segment: &Segment<I>, checked: &Checked, size: u64) -> Result<u64, OpenError> {
+        let end = checked.end;
+        if end >= size {
+            return Ok(0);
+        }
+        let next = checked.next_offset.unwrap_or(segment.base_offset);
+        if let Some(behind) = self.batch_behind(segment, (end, next)).await? {
+            let way_out = format!("to go on without what is behind, cut the file to {end} bytes");
+            let what = format!("no whole batch at {end}, but one at {behind}; {way_out}");
+            return Err(damaged(&segment.path(".log"), what));
+        }
+        tracing::warn!("{}: torn tail cut from {size} to {end}", segment.path(".log").display());
+        let file = segment.file().await?;
+        file.truncate(end).await?;
+        file.sync().await?;
+        Ok(size - end)
+    }
+
+    /// Readies a segment that its file has all of for appends: its last block is in memory, and with it the newest batches.
+    async fn reopen_checked(
+        &self,
+        segment: &Segment<I>,
+        known: &Known<'_>,
+        checked: &Checked,
+    ) -> Result<(), OpenError> {
+        let end = checked.end;
+        segment.set_existing(end, false);
+        let recent = recent_from(known, &checked.seen, &checked.told).unwrap_or(end);
+        let begin = block_floor(end).min(recent);
+        let tail = Bytes::copy_from_slice(&segment.read_file(begin, end).await?);
+        if begin + to_u64(tail.len()) != end {
+            return Err(damaged(&segment.path(".log"), format!("cannot be read up to {end}")));
+        }
+        segment.reopen(tail.slice(to_usize(block_floor(end) - begin)..));
+        self.keep_recent(segment, &checked.seen, (recent, &tail.slice(to_usize(recent - begin)..)));
         Ok(())
     }
 
@@ -357,8 +403,11 @@ impl<I: Io> Log<I> {
 
     /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
     /// producers.
-    async fn check(&self, segment: &Segment<I>, from: u64) -> Result<Checked, IoError> {
-        let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
+    async fn check(&self, segment: &Segment<I>, known: &Known<'_>, from: u64) -> Result<Checked, IoError> {
+        let told = self.state.borrow().epochs.clone();
+        // No CRC covers a batch's epoch.
+        let tells_epochs = !known.is_settled_by_files() || told.entries().is_empty();
+        let mut checked = Checked { end: from, next_offset: None, seen: Vec::new(), told };
         let mut aborted = Vec::new();
         let mut bad = false;
         let now = self.shared.io.wall_clock();
@@ -377,7 +426,7 @@ impl<I: Io> Log<I> {
                     bad = true;
                     return;
                 }
-                checked.starts.push(at);
+                checked.seen.push(Seen::new(header, at, bytes.len()));
                 checked.end = at + to_u64(bytes.len());
                 checked.next_offset = Some(header.next_offset());
                 let _ = segment.index.borrow_mut().push(header, Position(at));
@@ -387,7 +436,9 @@ impl<I: Io> Log<I> {
                 if header.base_offset() >= replayed_below {
                     aborted.extend(state_producers.take(header, bytes, now));
                 }
-                take_epoch(&mut state_epochs, header);
+                if tells_epochs {
+                    take_epoch(&mut state_epochs, header);
+                }
             })
             .await;
         let mut state = self.state.borrow_mut();
@@ -433,6 +484,7 @@ impl<I: Io> Log<I> {
         offsets.check();
         self.offsets.set(offsets);
         self.synced_end.set(end);
+        self.count_recent(end);
         Ok(())
     }
 }

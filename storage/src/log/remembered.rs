@@ -1,8 +1,6 @@
 //! What is known of a log's producers and leader epochs before its batches are looked at: by the journal's checkpoint, or
 //! by Kafka's own files.
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 
 use super::epoch_cache::{self, EpochCache};
@@ -10,14 +8,11 @@ use super::log::Log;
 use super::producer_snapshot;
 use super::recovery::Known;
 use crate::error::OpenError;
-use crate::io::Io;
+use crate::io::{Io, Looked};
 use crate::record::batch::BatchHeader;
 use crate::segment::offset_index;
 use crate::segment::segment::{base_offset_of, file_name};
 use crate::types::Offset;
-
-/// Small files of a log are refused above this.
-const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
 /// Batches looked at again say nothing new: an older epoch would drop those after it.
 pub(super) fn take_epoch(epochs: &mut EpochCache, header: &BatchHeader) {
@@ -34,6 +29,7 @@ impl<I: Io> Log<I> {
         &self,
         known: &Known<'_>,
         names: &[String],
+        looked: &Looked,
     ) -> Result<Option<Vec<u8>>, OpenError> {
         if let Some(checkpoint) = known.checkpoint {
             let mut state = self.state.borrow_mut();
@@ -56,10 +52,9 @@ impl<I: Io> Log<I> {
         let last = names.iter().filter_map(|name| base_offset_of(name)).max();
         let index = last.filter(|_| known.clean).map(|last| file_name(last, offset_index::SUFFIX));
         let index = index.filter(|index| names.contains(index));
-        let wanted = epochs.iter().chain(&snapshot).chain(&index);
-        let paths: Vec<PathBuf> = wanted.map(|name| self.directory.join(name)).collect();
-        let files = paths.iter().map(|path| (path.clone(), SMALL_FILE_BYTES_MAX)).collect();
-        let mut read = paths.iter().zip(io.read_files(files).await);
+        let wanted: Vec<&str> = epochs.iter().chain(&snapshot).chain(&index).map(String::as_str).collect();
+        let paths = wanted.iter().map(|name| self.directory.join(name));
+        let mut read = paths.zip(known.small_files(io, &wanted, looked).await);
         let mut older_than = None;
         {
             let mut state = self.state.borrow_mut();
@@ -93,7 +88,7 @@ impl<I: Io> Log<I> {
             // The last segment is looked at from its begin then.
             return Ok(None);
         }
-        Ok(index.and_then(|_| read.next()?.1.ok()))
+        Ok(index.as_ref().and_then(|_| read.next()?.1.ok()))
     }
 
     /// Takes what batches say whose segments are below the log start, and are not looked at: their producers go on.

@@ -21,24 +21,27 @@ use crate::types::Offset;
 const CLEANED_SUFFIX: &str = ".cleaned";
 const SWAP_SUFFIX: &str = ".swap";
 /// Files whose lengths matter.
-const SIZED_SUFFIXES: &[&str] = &[".log", SWAP_SUFFIX];
+pub(crate) const SIZED_SUFFIXES: &[&str] = &[".log", SWAP_SUFFIX];
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// Completes or takes back what was interrupted, durable on return. Of a `.swap` that is not whole nothing is believed,
-/// and nothing is changed.
-pub(super) async fn finish_swaps<I: Io>(io: &I, directory: &Path) -> Result<Vec<(String, u64)>, OpenError> {
-    let listed = io.list_sizes_of(directory, SIZED_SUFFIXES).await?;
-    let cleaned = names_of(&listed, CLEANED_SUFFIX);
+/// Completes or takes back what was interrupted, durable on return; what the folder has then, if that is not what is
+/// `listed`. Of a `.swap` that is not whole nothing is believed, and nothing is changed.
+pub(super) async fn finish_swaps<I: Io>(
+    io: &I,
+    directory: &Path,
+    listed: &[(String, u64)],
+) -> Result<Option<Vec<(String, u64)>>, OpenError> {
+    let cleaned = names_of(listed, CLEANED_SUFFIX);
     let (void, valid): (Vec<_>, Vec<_>) = {
         let first_cleaned = cleaned.iter().filter_map(|name| base_of(name)).min();
         let void = |name: &&str| first_cleaned.is_some_and(|first| base_of(name) >= Some(first));
-        names_of(&listed, SWAP_SUFFIX).into_iter().partition(void)
+        names_of(listed, SWAP_SUFFIX).into_iter().partition(void)
     };
     if cleaned.is_empty() && void.is_empty() && valid.is_empty() {
-        return Ok(listed);
+        return Ok(None);
     }
     let mut replaced = Vec::new();
-    for (name, size) in &listed {
+    for (name, size) in listed {
         let Some(base) = name.strip_suffix(SWAP_SUFFIX).and_then(base_offset_of) else { continue };
         if valid.contains(&name.as_str()) {
             let end = end_of(io, &directory.join(name), *size, base).await?;
@@ -68,7 +71,7 @@ pub(super) async fn finish_swaps<I: Io>(io: &I, directory: &Path) -> Result<Vec<
         io.rename(&path, &path.with_extension("")).await?;
     }
     io.sync_directory(directory).await?;
-    Ok(io.list_sizes_of(directory, SIZED_SUFFIXES).await?)
+    Ok(Some(io.list_sizes_of(directory, SIZED_SUFFIXES).await?))
 }
 
 fn names_of<'a>(listed: &'a [(String, u64)], suffix: &str) -> Vec<&'a str> {

@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::folders::{Owner, owners_of};
 use super::opening::{Life, Remembered, lives};
 use super::{LOG_START_FILE, LOGS_AT_A_TIME, LogManager, RECOVERY_POINT_FILE};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::OpenError;
-use crate::io::Io;
+use crate::io::{Io, Looked};
 use crate::journal::frame::Descriptor;
 use crate::journal::replay::JournalDamage;
 use crate::log::Log;
+use crate::log::looking::Source;
 use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
 use crate::types::{Offset, PartitionKey, ShardSlot, TopicId};
@@ -27,6 +28,9 @@ const OPENED_AT_A_TIME: usize = 32;
 
 /// Folders whose `partition.metadata` is read by one call of a helper thread: each call costs more than a file.
 const LOOKED_AT_TOGETHER: usize = 64;
+
+/// Folders of logs that one call of a helper thread looks into: it reads the ends of as many segments.
+const LOOKED_INTO_TOGETHER: usize = 16;
 
 /// Logs of which all are written before the first is synced: its sync then does most of the work of the others'.
 /// What the journals hold of so many stands in memory twice.
@@ -78,6 +82,19 @@ struct Found {
     entries: Vec<(Descriptor, Bytes)>,
 }
 
+impl Found {
+    /// Where most of what is needed to open it comes from.
+    fn source(&self) -> Source {
+        if !self.entries.is_empty() {
+            Source::Journal
+        } else if self.checkpoint.is_some() {
+            Source::Checkpoint
+        } else {
+            Source::Files
+        }
+    }
+}
+
 impl<'a, I: Io> Opening<'a, I> {
     /// Sorts what the journals remember by log.
     pub(super) async fn new(
@@ -126,8 +143,9 @@ impl<'a, I: Io> Opening<'a, I> {
         {
             let mut found = found.into_iter().peekable();
             while found.peek().is_some() {
-                let opening = found.by_ref().take(SYNCED_TOGETHER).map(|found| self.open(found));
-                let opening = stream::iter(opening).buffered(OPENED_AT_A_TIME);
+                let together: Vec<Found> = found.by_ref().take(SYNCED_TOGETHER).collect();
+                let opening =
+                    self.look_into(together).map(|looked| self.open(looked)).buffered(OPENED_AT_A_TIME);
                 let opened: Vec<(Option<Opened<I>>, Counts)> = opening.try_collect().await?;
                 opened.iter().for_each(|(_, of_log)| counts.add(of_log));
                 let syncing =
@@ -203,8 +221,30 @@ impl<'a, I: Io> Opening<'a, I> {
         }))
     }
 
+    /// Looks into the folders of logs, some by each call of a helper thread.
+    fn look_into(&self, found: Vec<Found>) -> impl Stream<Item = (Found, Option<Looked>)> {
+        let io = self.manager.shared.io.clone();
+        let mut found = found.into_iter().peekable();
+        let chunks = std::iter::from_fn(move || {
+            found.peek()?;
+            Some(found.by_ref().take(LOOKED_INTO_TOGETHER).collect::<Vec<_>>())
+        });
+        let looking = stream::iter(chunks).map(move |some| {
+            let io = io.clone();
+            async move {
+                let folders = some.iter().map(|found| (found.directory.clone(), found.source().look_for()));
+                let looked = io.look_into(folders.collect()).await;
+                stream::iter(some.into_iter().zip(looked))
+            }
+        });
+        looking.buffered(LOGS_AT_A_TIME).flatten()
+    }
+
     /// Opens one log, or takes it offline if it cannot be used.
-    async fn open(&self, found: Found) -> Result<(Option<Opened<I>>, Counts), OpenError> {
+    async fn open(
+        &self,
+        (found, looked): (Found, Option<Looked>),
+    ) -> Result<(Option<Opened<I>>, Counts), OpenError> {
         let Found {
             name,
             directory,
@@ -233,7 +273,9 @@ impl<'a, I: Io> Opening<'a, I> {
             is_start_told: start.is_some(),
             clean_end: self.ends.get(&name).filter(|_| clean).copied(),
             is_journalled_whole,
+            looked,
             last_index: None,
+            ends: None,
         };
         let is_uncertain = !clean && (checkpoint.is_none() || !known.entries.is_empty());
         let opened = async {

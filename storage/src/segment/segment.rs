@@ -82,6 +82,8 @@ pub struct Segment<I: Io> {
     is_made: Cell<bool>,
     /// Bytes from a block's start to the end as they were at a start: journalled again before they are rewritten.
     pub head: RefCell<Option<(u64, Bytes)>>,
+    /// Pieces of the file that were read before it was opened, while a start looks at it.
+    lent: RefCell<Vec<(u64, Bytes)>>,
     /// Whether `head` was queued to the journal in this epoch.
     pub head_journalled: Cell<bool>,
     /// Start of the batch that lies across `written` after a start: recovery checks from there.
@@ -166,6 +168,7 @@ impl<I: Io> Segment<I> {
             entry_synced: Cell::new(false),
             is_made: Cell::new(false),
             head: RefCell::new(None),
+            lent: RefCell::default(),
             head_journalled: Cell::new(false),
             checked_from: Cell::new(0),
             index: RefCell::new(SparseIndex::new(base_offset, index_interval_bytes)),
@@ -391,10 +394,26 @@ impl<I: Io> Segment<I> {
         }
     }
 
+    /// Has reads look into these pieces of the file first. The next call takes them back.
+    pub(crate) fn lend(&self, pieces: Vec<(u64, Bytes)>) {
+        *self.lent.borrow_mut() = pieces;
+    }
+
+    /// Bytes `[from, to)`, if a lent piece has all of them.
+    fn of_lent(&self, from: u64, to: u64) -> Option<Bytes> {
+        self.lent.borrow().iter().find_map(|(begin, bytes)| {
+            let (from, to) = (from.checked_sub(*begin)?, to.checked_sub(*begin)?);
+            (to <= to_u64(bytes.len())).then(|| bytes.slice(to_usize(from)..to_usize(to)))
+        })
+    }
+
     /// Bytes `[from, to)` of the file, `to ≤ written`; what stands before `from` in its block is cut off without a copy.
     pub async fn read_file(&self, from: u64, to: u64) -> Result<Bytes, IoError> {
         if from >= to {
             return Ok(Bytes::new());
+        }
+        if let Some(bytes) = self.of_lent(from, to) {
+            return Ok(bytes);
         }
         let file = self.file().await?;
         let at = block_floor(from);

@@ -7,6 +7,7 @@ mod cold_reads;
 mod compacted;
 mod index_files;
 mod producers;
+mod recent;
 mod restarts;
 mod retention;
 mod rotten_reads;
