@@ -18,8 +18,9 @@ use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
 use crate::space::{Room, is_no_space};
 use crate::types::Offset;
 
-/// Bytes of one write: the disk's full speed with two or more in flight, and little to wait behind.
-const CHUNK_BYTES: u64 = 1 << 20;
+/// Bytes of one write: the disk's full speed with two or more in flight, and little to wait behind. All that a log
+/// gathers before it is written ([`StoreConfig::write_behind_bytes`](crate::config::StoreConfig::write_behind_bytes)).
+const CHUNK_BYTES: u64 = 2 << 20;
 
 impl<I: Io> Log<I> {
     /// Writes all whole blocks that are durable, and seals segments that were rolled. With `to_end` the active
