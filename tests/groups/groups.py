@@ -43,6 +43,8 @@ ROUGH = [
 ]
 # Those whose partitions must not move without need.
 STICKY = [("java", "cooperative"), ("librdkafka", "cooperative"), ("franz", "cooperative")]
+# Those that go over to the new protocol and back, with members of both.
+MOVING = [("java", "both"), ("librdkafka", "both")]
 # Those whose members have a name that outlives the process.
 STATIC = [("java", "default"), ("librdkafka", "default"), ("kafka_python", "default"), ("franz", "default")]
 
@@ -185,7 +187,7 @@ class Scenario(threading.Thread):
 
     def run(self):
         try:
-            {"rough": self.rough, "sticky": self.sticky, "static": self.static}[self.kind]()
+            {"rough": self.rough, "sticky": self.sticky, "static": self.static, "moving": self.moving}[self.kind]()
             self.ready = True
             self.world.await_kills(self)
             self.await_("all to be read and committed", self.is_complete)
@@ -198,13 +200,13 @@ class Scenario(threading.Thread):
             self.done.set()
 
     # --- members
-    def join(self, instance=None):
-        words = [*command(self.client), self.world.broker.at, self.group, TOPIC, self.mode]
+    def join(self, instance=None, mode=None):
+        words = [*command(self.client), self.world.broker.at, self.group, TOPIC, mode or self.mode]
         if instance:
             words.append(instance)
         name = f"{self.group}-{len(self.members)}"
         session = None if self.world.long else SESSION_MS
-        self.members.append(Member(name, words, self.world.folder, session if self.kind == "rough" else LONG_SESSION_MS))
+        self.members.append(Member(name, words, self.world.folder, session if self.kind in ("rough", "moving") else LONG_SESSION_MS))
         return self.members[-1]
 
     def await_(self, what, done):
@@ -258,6 +260,26 @@ class Scenario(threading.Thread):
         self.share(first, fourth)
         # Who joins now is amid it when the broker is killed.
         self.join()
+
+    def moving(self):
+        first, second = self.join(mode="cooperative"), self.join(mode="cooperative")
+        self.share(first, second)
+        # The group goes over.
+        third = self.join(mode="consumer")
+        self.share(first, second, third)
+        second.kill()
+        self.share(first, third)
+        # Its last member of the new protocol leaves, and it goes back.
+        third.leave(PATIENCE_S)
+        self.share(first)
+        fourth, fifth = self.join(mode="consumer"), self.join(mode="cooperative")
+        self.share(first, fourth, fifth)
+        first.leave(PATIENCE_S)
+        self.share(fourth, fifth)
+        fourth.kill()
+        self.share(fifth)
+        sixth = self.join(mode="consumer")
+        self.share(fifth, sixth)
 
     def stayed(self, member, since):
         """That what a member has now and had before was not taken from it in between."""
@@ -322,7 +344,7 @@ class World:
         self.broker = Broker(binary, at, folder)
         self.ends, self.killed = None, threading.Event()
         self.load = Load(self.broker.at)
-        kinds = {"rough": ROUGH, "sticky": STICKY, "static": STATIC}
+        kinds = {"rough": ROUGH, "sticky": STICKY, "static": STATIC, "moving": MOVING}
         self.scenarios = [Scenario(self, kind, *which) for kind, those in kinds.items() for which in those]
         self.scenarios = [it for it in self.scenarios if only in it.group]
         self.commits = Commits(self.broker.at, [scenario.group for scenario in self.scenarios])

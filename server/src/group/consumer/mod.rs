@@ -10,6 +10,8 @@ mod asks;
 mod assignor;
 mod classic_members;
 mod convert;
+#[cfg(test)]
+mod convert_tests;
 mod describe;
 mod group;
 mod heartbeat;
