@@ -76,7 +76,10 @@ fn the_end_of_what_a_clean_stop_left_is_read_from_memory() {
         let (store, _) = open(&path).await;
         wipe(&segment(&path));
         let log = store.log(key(0)).unwrap();
-        assert_eq!(read_one(&log, 39).await, Some(stored(39)));
+        // The last block is in memory anyway, those before it are not.
+        for offset in 36..40 {
+            assert_eq!(read_one(&log, offset).await, Some(stored(offset)), "{offset}");
+        }
         assert_eq!(read_one(&log, 20).await, None, "only the end of it");
     });
 }
