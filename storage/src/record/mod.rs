@@ -9,6 +9,7 @@ pub mod marker;
 pub mod recompress;
 #[allow(clippy::module_inception, reason = "the file is named after what it reads, as Kafka's Record")]
 pub mod record;
+pub mod rejection;
 pub mod validate;
 pub mod varint;
 

@@ -19,6 +19,7 @@
 use super::batch::{Attributes, BatchHeader, CRC_COVERS_FROM, HEADER_BYTES, MAGIC, TimestampType};
 use super::compression::{Codec, CompressionError, decompress};
 use super::record::{RecordError, read_frame, read_header, read_header_count};
+use super::rejection::{NO_TIMESTAMP, Rejection, Rejections, TimestampBounds};
 use super::varint::{Cursor, Malformed};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -173,24 +174,12 @@ pub enum BatchError {
     /// Only brokers write `LogAppendTime`.
     #[error("producers may not set the timestamp type LogAppendTime")]
     TimestampType,
-    /// A timestamp outside of what the topic allows.
-    #[error("timestamp {timestamp} is not within {min} and {max}")]
-    Timestamp {
-        /// The offender.
-        timestamp: i64,
-        /// Earliest allowed.
-        min: i64,
-        /// Latest allowed.
-        max: i64,
-        /// Which record, from 0; `None` if only the header was looked at.
-        index: Option<usize>,
-    },
-    /// A record without key in a compacted topic.
-    #[error("record {index} has no key, which a compacted topic needs")]
-    MissingKey {
-        /// Which record, from 0.
-        index: usize,
-    },
+    /// The header's timestamps are outside of what the topic allows; the records were not looked at.
+    #[error(transparent)]
+    Header(Rejection),
+    /// Some records are not what the topic allows.
+    #[error(transparent)]
+    Rejected(Box<Rejections>),
     /// Offset deltas do not count up from 0.
     #[error("record {index} has offset delta {offset_delta}")]
     OffsetDelta {
@@ -221,12 +210,13 @@ pub enum BatchErrorKind {
 
 impl BatchError {
     /// Which of Kafka's errors it is.
-    pub const fn kind(&self) -> BatchErrorKind {
+    pub fn kind(&self) -> BatchErrorKind {
         match self {
             Self::Length(_) | Self::Crc { .. } => BatchErrorKind::Corrupt,
             Self::Magic(magic) if !matches!(magic, 0..=2) => BatchErrorKind::Corrupt,
             Self::TooLarge { .. } => BatchErrorKind::TooLarge,
-            Self::TimestampType | Self::Timestamp { .. } => BatchErrorKind::InvalidTimestamp,
+            Self::TimestampType | Self::Header(_) => BatchErrorKind::InvalidTimestamp,
+            Self::Rejected(those) if those.has_timestamps() => BatchErrorKind::InvalidTimestamp,
             Self::UnknownCodec(_) | Self::ZstdNotAllowed => BatchErrorKind::UnsupportedCompression,
             Self::Empty
             | Self::Truncated { .. }
@@ -236,7 +226,7 @@ impl BatchError {
             | Self::Count { .. }
             | Self::Control
             | Self::Sequence { .. }
-            | Self::MissingKey { .. }
+            | Self::Rejected(_)
             | Self::OffsetDelta { .. }
             | Self::Records(_) => BatchErrorKind::InvalidRecord,
         }
@@ -247,11 +237,10 @@ impl BatchError {
         matches!(self, Self::Records(RecordError::Compression(CompressionError::TooLarge { .. })))
     }
 
-    /// The record that is wrong, from 0, where one was found.
-    pub const fn record_index(&self) -> Option<usize> {
+    /// The records that are refused each for itself, if that is the reason.
+    pub fn rejections(&self) -> Option<&Rejections> {
         match self {
-            Self::MissingKey { index } => Some(*index),
-            Self::Timestamp { index, .. } => *index,
+            Self::Rejected(those) => Some(those),
             _ => None,
         }
     }
@@ -397,8 +386,8 @@ fn check_records(
 ) -> Result<TimestampMs, BatchError> {
     let times = TimestampBounds::of(limits);
     if codec != Codec::None && !limits.compacted {
-        times.check(header.base_timestamp().0, None)?;
-        times.check(header.max_timestamp().0, None)?;
+        times.check(header.base_timestamp().0).map_err(BatchError::Header)?;
+        times.check(header.max_timestamp().0).map_err(BatchError::Header)?;
         return Ok(header.max_timestamp());
     }
     if codec == Codec::None {
@@ -419,6 +408,7 @@ pub(super) fn check_uncompressed(
     let base_timestamp = header.base_timestamp().0;
     let mut expected_delta = 0_i32;
     let mut max_timestamp = NO_TIMESTAMP;
+    let mut rejected = None;
     for index in 0..usize::try_from(header.record_count()).unwrap_or(0) {
         let malformed = |malformed: Malformed| RecordError::Malformed { index, malformed };
         let frame = read_frame(&mut cursor).map_err(malformed)?;
@@ -435,41 +425,20 @@ pub(super) fn check_uncompressed(
             return Err(BatchError::OffsetDelta { index, offset_delta: frame.offset_delta });
         }
         expected_delta = expected_delta.wrapping_add(1);
-        if limits.compacted && key.is_none() {
-            return Err(BatchError::MissingKey { index });
-        }
         let timestamp = base_timestamp.wrapping_add(frame.timestamp_delta);
-        times.check(timestamp, Some(index))?;
+        if limits.compacted && key.is_none() {
+            Rejections::add(&mut rejected, index, Rejection::MissingKey);
+        } else if let Err(why) = times.check(timestamp) {
+            Rejections::add(&mut rejected, index, why);
+        }
         max_timestamp = max_timestamp.max(timestamp);
     }
     if !cursor.is_empty() {
         let index = usize::try_from(header.record_count()).unwrap_or(0);
         return Err(RecordError::Surplus { index, bytes: cursor.rest().len() }.into());
     }
-    Ok(TimestampMs(max_timestamp))
-}
-
-/// The bounds of a `CreateTime` topic; under `LogAppendTime` everything passes.
-struct TimestampBounds {
-    min: i64,
-    max: i64,
-}
-
-impl TimestampBounds {
-    fn of(limits: &ProduceLimits) -> Self {
-        match limits.timestamp_type {
-            TimestampType::CreateTime => Self { min: limits.timestamp_min.0, max: limits.timestamp_max.0 },
-            TimestampType::LogAppendTime => Self { min: i64::MIN, max: i64::MAX },
-        }
-    }
-
-    #[inline]
-    fn check(&self, timestamp: i64, index: Option<usize>) -> Result<(), BatchError> {
-        let (min, max) = (self.min, self.max);
-        let passes = timestamp == NO_TIMESTAMP || (min..=max).contains(&timestamp);
-        if passes { Ok(()) } else { Err(BatchError::Timestamp { timestamp, min, max, index }) }
+    match rejected {
+        Some(rejected) => Err(BatchError::Rejected(Box::new(rejected))),
+        None => Ok(TimestampMs(max_timestamp)),
     }
 }
-
-/// A record without timestamp.
-const NO_TIMESTAMP: i64 = -1;

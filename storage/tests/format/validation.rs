@@ -4,6 +4,7 @@ use ringmain_storage::record::batch::{TimestampType, seal, set_log_append_time, 
 use ringmain_storage::record::builder::{BatchBuilder, NewRecord};
 use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::record::BatchRecords;
+use ringmain_storage::record::rejection::Rejection;
 use ringmain_storage::record::validate::{
     BatchError, BatchErrorKind, ProduceLimits, ProducerBatch, validate_produced, validate_stored,
 };
@@ -118,10 +119,32 @@ fn compacted_topics_need_keys_in_every_codec() {
     let compacted = ProduceLimits { compacted: true, ..ProduceLimits::default() };
     for codec in Codec::ALL {
         let error = refused(&two_records(codec), &compacted, BatchErrorKind::InvalidRecord);
-        assert!(matches!(error, BatchError::MissingKey { index: 1 }), "{error}");
+        let rejected: Vec<_> = error.rejections().unwrap().iter().collect();
+        assert_eq!(rejected, [(1, Rejection::MissingKey)]);
         let keyed = batch_of(BatchBuilder::new(codec), &[Some(b"a"), Some(b"")]);
         validate_produced(&keyed, &compacted).unwrap();
     }
+}
+
+#[test]
+fn all_records_that_are_refused_are_told_and_a_timestamp_among_them_names_the_error() {
+    let compacted = ProduceLimits { compacted: true, ..ProduceLimits::default() };
+    let batch = batch_of(BatchBuilder::new(Codec::None), &[None, Some(b"a"), None, Some(b"b"), None]);
+    let told = |error: &BatchError| error.rejections().unwrap().iter().collect::<Vec<_>>();
+    let error = refused(&batch, &compacted, BatchErrorKind::InvalidRecord);
+    assert_eq!(told(&error), [0, 2, 4].map(|index| (index, Rejection::MissingKey)));
+    let late = ProduceLimits { timestamp_max: TimestampMs(999), ..compacted };
+    let error = refused(&batch, &late, BatchErrorKind::InvalidTimestamp);
+    let indexes: Vec<usize> = told(&error).iter().map(|(index, _)| *index).collect();
+    assert_eq!(indexes, [0, 1, 2, 3, 4]);
+    assert_eq!(told(&error)[2].1, Rejection::MissingKey, "the key comes first");
+    assert!(matches!(told(&error)[3].1, Rejection::Timestamp { timestamp: 1000, max: 999, .. }));
+    // An answer has its bounds, however many there are.
+    let keys = vec![None; 20_000];
+    let batch = batch_of(BatchBuilder::new(Codec::Zstd), &keys);
+    let error = refused(&batch, &compacted, BatchErrorKind::InvalidRecord);
+    assert_eq!(told(&error).len(), 10_000);
+    assert!(error.to_string().starts_with("20000 of its records are refused"), "{error}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ringmain_protocol::messages::produce_response::{
 };
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
+use ringmain_storage::record::rejection::{Rejection, Rejections};
 use ringmain_storage::record::validate::BatchError;
 
 use super::super::errors;
@@ -19,32 +20,27 @@ pub(super) struct Refusal {
     pub(super) code: ErrorCode,
     pub(super) log_start_offset: i64,
     pub(super) message: Option<String>,
-    /// The record that is to blame, if it is one alone.
-    pub(super) record_index: Option<usize>,
+    /// The records that are to blame, where some are and others are not.
+    pub(super) records: Vec<BatchIndexAndErrorMessage>,
     pub(super) current_leader: Option<LeaderIdAndEpoch>,
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, log_start_offset: -1, message: None, record_index: None, current_leader: None }
+        Self { code, log_start_offset: -1, message: None, records: Vec::new(), current_leader: None }
     }
 }
 
 impl Refusal {
     /// The answer for the partition.
     pub(super) fn into_response(self, index: i32) -> PartitionProduceResponse {
-        let message = self.message.map(Str::from);
-        let record_error = |index| BatchIndexAndErrorMessage {
-            batch_index: i32::try_from(index).unwrap_or(i32::MAX),
-            batch_index_error_message: message.clone(),
-        };
         PartitionProduceResponse {
             index,
             error_code: self.code.code(),
             base_offset: -1,
             log_start_offset: self.log_start_offset,
-            record_errors: self.record_index.into_iter().map(record_error).collect(),
-            error_message: message,
+            record_errors: self.records,
+            error_message: self.message.map(Str::from),
             current_leader: self.current_leader.unwrap_or_default(),
             ..PartitionProduceResponse::default()
         }
@@ -71,6 +67,13 @@ pub(super) fn refused_batch<I: Io>(partition: &Partition<I>, error: &BatchError)
         ) => -1,
         _ => partition.log().offsets().log_start_offset.0,
     };
-    let (message, record_index) = (Some(error.to_string()), error.record_index());
-    Refusal { log_start_offset, message, record_index, ..code.into() }
+    let records = error.rejections().into_iter().flat_map(Rejections::iter).map(told).collect();
+    Refusal { log_start_offset, message: Some(error.to_string()), records, ..code.into() }
+}
+
+fn told((index, why): (usize, Rejection)) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(index).unwrap_or(i32::MAX),
+        batch_index_error_message: Some(Str::from(why.to_string())),
+    }
 }
