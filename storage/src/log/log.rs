@@ -20,7 +20,6 @@ use super::changes::{Changes, Watcher};
 use super::epoch_cache::EpochCache;
 use super::failing::Fault;
 use super::producer_state::{ProducerState, Verdict};
-use super::recent::is_held;
 use crate::cache::{Evict, Evicted};
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
@@ -462,7 +461,10 @@ impl<I: Io> Journaled for Log<I> {
         self.synced_end.set(end.max(self.synced_end.get()));
         self.durable.set(point.max(self.durable.get()));
         self.acknowledge(end);
-        if self.unwritten() >= self.shared.config.write_behind_bytes {
+        // What may wait in all has to be able to shrink, however little each log has.
+        let dirty_max = to_u64(self.shared.config.dirty_bytes_max());
+        let enough = self.shared.config.write_behind_bytes.min(dirty_max / 2);
+        if self.unwritten() >= enough || self.shared.dirty.get() >= dirty_max {
             self.make_due();
         }
         self.want_blocks();
@@ -479,7 +481,7 @@ impl<I: Io> Evict for Log<I> {
             .segments
             .iter()
             .find(|segment| segment.base_offset == oldest.point.segment_base)
-            .is_none_or(|segment| is_held(segment, end));
+            .is_none_or(|segment| segment.synced.get() >= end);
         if held {
             let evicted = state.cached.pop_front();
             drop(state);

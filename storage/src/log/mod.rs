@@ -17,7 +17,6 @@ mod placing;
 pub mod producer_snapshot;
 pub mod producer_state;
 mod read;
-mod recent;
 pub(crate) mod recovery;
 mod remembered;
 pub(crate) mod retention;

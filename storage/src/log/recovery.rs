@@ -17,7 +17,6 @@ use super::failing::Fault;
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
-use super::recent::{Seen, recent_from};
 use super::remembered::take_epoch;
 use crate::checkpoint::LogCheckpoint;
 use crate::config::LogConfig;
@@ -96,9 +95,7 @@ struct Found {
 struct Checked {
     end: u64,
     next_offset: Option<Offset>,
-    seen: Vec<Seen>,
-    /// The epochs as they were known before.
-    told: EpochCache,
+    starts: Vec<u64>,
 }
 
 /// What the journal holds of a segment above the recovery point. Below it the segment is synced, and carried
@@ -283,7 +280,6 @@ impl<I: Io> Log<I> {
             None if known.clean && last => last_indexed(&segment, known.last_index.as_deref()),
             _ => 0,
         };
-        let journalled_from = runs.iter().map(|(position, _)| *position).min();
         let acknowledged = if runs.is_empty() {
             if size < from {
                 let what = format!("only {size} bytes long, but synced up to {from}");
@@ -317,11 +313,6 @@ impl<I: Io> Log<I> {
             self.scanned_end.set(next.max(self.scanned_end.get()));
         }
         if journalled {
-            let head = segment.head.borrow().clone();
-            if let (Some((begin, head)), Some(from), true) = (head, journalled_from, last) {
-                let from = from.max(begin);
-                self.keep_recent(&segment, &checked.seen, (from, &head.slice(to_usize(from - begin)..)));
-            }
             self.write_recovered(&segment, last).await?;
         }
         if !last && self.seal_recovered(&segment).await? == Room::Ample {
@@ -330,7 +321,7 @@ impl<I: Io> Log<I> {
         if !journalled {
             counts.cut_bytes += self.cut_torn(&segment, &checked, size).await?;
             if file_bytes.is_some() {
-                self.reopen_checked(&segment, known, &checked).await?;
+                self.reopen_checked(&segment, checked.end).await?;
                 segment.index_from.set(from);
             }
         }
@@ -339,8 +330,7 @@ impl<I: Io> Log<I> {
             segment.first_timestamp.set(first.map(|header| header.max_timestamp()));
         }
         let floor = segment.written.get();
-        let starts = checked.seen.iter().map(|seen| seen.position);
-        segment.checked_from.set(starts.rev().find(|start| *start <= floor).unwrap_or(0));
+        segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
         Ok(())
     }
 
@@ -363,23 +353,15 @@ impl<I: Io> Log<I> {
         Ok(size - end)
     }
 
-    /// Readies a segment that its file has all of for appends: its last block is in memory, and with it the newest batches.
-    async fn reopen_checked(
-        &self,
-        segment: &Segment<I>,
-        known: &Known<'_>,
-        checked: &Checked,
-    ) -> Result<(), OpenError> {
-        let end = checked.end;
+    /// Readies a segment that its file has all of, up to `end`, for appends: its last block is in memory.
+    async fn reopen_checked(&self, segment: &Segment<I>, end: u64) -> Result<(), OpenError> {
         segment.set_existing(end, false);
-        let recent = recent_from(known, &checked.seen, &checked.told).unwrap_or(end);
-        let begin = block_floor(end).min(recent);
-        let tail = Bytes::copy_from_slice(&segment.read_file(begin, end).await?);
-        if begin + to_u64(tail.len()) != end {
+        // A copy: what was read may be part of much more.
+        let head = Bytes::copy_from_slice(&segment.read_file(block_floor(end), end).await?);
+        if block_floor(end) + to_u64(head.len()) != end {
             return Err(damaged(&segment.path(".log"), format!("cannot be read up to {end}")));
         }
-        segment.reopen(tail.slice(to_usize(block_floor(end) - begin)..));
-        self.keep_recent(segment, &checked.seen, (recent, &tail.slice(to_usize(recent - begin)..)));
+        segment.reopen(head);
         Ok(())
     }
 
@@ -404,10 +386,10 @@ impl<I: Io> Log<I> {
     /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
     /// producers.
     async fn check(&self, segment: &Segment<I>, known: &Known<'_>, from: u64) -> Result<Checked, IoError> {
-        let told = self.state.borrow().epochs.clone();
         // No CRC covers a batch's epoch.
-        let tells_epochs = !known.is_settled_by_files() || told.entries().is_empty();
-        let mut checked = Checked { end: from, next_offset: None, seen: Vec::new(), told };
+        let tells_epochs =
+            !known.is_settled_by_files() || self.state.borrow().epochs.entries().is_empty();
+        let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
         let mut aborted = Vec::new();
         let mut bad = false;
         let now = self.shared.io.wall_clock();
@@ -426,7 +408,7 @@ impl<I: Io> Log<I> {
                     bad = true;
                     return;
                 }
-                checked.seen.push(Seen::new(header, at, bytes.len()));
+                checked.starts.push(at);
                 checked.end = at + to_u64(bytes.len());
                 checked.next_offset = Some(header.next_offset());
                 let _ = segment.index.borrow_mut().push(header, Position(at));
@@ -484,7 +466,6 @@ impl<I: Io> Log<I> {
         offsets.check();
         self.offsets.set(offsets);
         self.synced_end.set(end);
-        self.count_recent(end);
         Ok(())
     }
 }

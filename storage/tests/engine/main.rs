@@ -7,9 +7,9 @@ mod cold_reads;
 mod compacted;
 mod index_files;
 mod producers;
-mod recent;
 mod restarts;
 mod retention;
+mod rotten_ends;
 mod rotten_reads;
 mod transactions;
 
