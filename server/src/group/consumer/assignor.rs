@@ -109,7 +109,7 @@ impl<'a> Uniform<'a> {
             let mut target = Assignment::new();
             for (topic, partitions) in member.before.into_iter().flatten() {
                 let count = topics.get(topic).filter(|_| member.subscribed.contains(topic)).copied();
-                let kept = partitions.range(..count.unwrap_or(0));
+                let kept = partitions.range(0..count.unwrap_or(0).max(0));
                 let kept: BTreeSet<i32> =
                     kept.copied().filter(|kept| taken.insert((*topic, *kept))).collect();
                 if !kept.is_empty() {

@@ -78,7 +78,6 @@ impl Coordinator {
         });
         let outcome = next(group, request, (id, replaced), turn)?;
         if let Some(replaced) = &outcome.replaced {
-            self.forget_member(group_id, replaced);
             let gone = BTreeSet::from([Arc::clone(replaced)]);
             let target = outcome.target.clone();
             self.downgrade(group_id, &gone, Some((&outcome.after, target)), turn)?;

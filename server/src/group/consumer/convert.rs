@@ -170,11 +170,14 @@ fn downgraded<'a>(
     ClassicGroup::stable(Arc::clone(group.id()), group.epoch(), members.filter_map(of), turn.wall_clock)
 }
 
-/// Partitions by their topics' ids; those of topics that are not there are left out.
+/// Partitions by their topics' ids; those that are not there are left out, whatever a leader says.
 pub(super) fn numbered(named: &embedded::Named, cluster: &dyn Cluster) -> Vec<(TopicId, i32)> {
-    let topics = named.iter().filter_map(|(name, partitions)| Some((cluster.topic(name)?.id, partitions)));
+    let topics = named.iter().filter_map(|(name, partitions)| Some((cluster.topic(name)?, partitions)));
     topics
-        .flat_map(|(topic, partitions)| partitions.iter().map(move |partition| (topic, *partition)))
+        .flat_map(|(topic, partitions)| {
+            let there = partitions.iter().filter(move |partition| (0..topic.partitions).contains(*partition));
+            there.map(move |partition| (topic.id, *partition))
+        })
         .collect()
 }
 

@@ -11,12 +11,17 @@ use super::test_members::Consumer;
 
 /// A world with a topic of four partitions, all of which the one member of a classic group has.
 fn world() -> (World, MemberRef) {
+    world_with(vec![0, 1, 2, 3])
+}
+
+/// The same with what the member, which leads, says that it has.
+fn world_with(partitions: Vec<i32>) -> (World, MemberRef) {
     let mut world = World::default();
     world.cluster.set("t", 4);
     let answer = world.join(&by_old_client());
     world.pass(6);
     let member = member_of(&told(answer));
-    let bytes = embedded::assignment_bytes(0, &[("t".into(), vec![0, 1, 2, 3])]);
+    let bytes = embedded::assignment_bytes(0, &[("t".into(), partitions)]);
     let assignments = vec![Given { member_id: member.member_id.clone(), bytes }];
     let request = SyncRequest { assignments, ..sync_request(&member, &[]) };
     drop(told(world.sync(&request)).unwrap());
@@ -54,6 +59,17 @@ fn a_live_group_goes_over_and_back_and_its_member_stays() {
     assert_eq!(world.heartbeat(&old), Err(ErrorCode::RebalanceInProgress));
     assert_eq!(member_of(&told(world.join(&again(&old)))).generation_id, 3);
     assert_eq!(world.committed(), Some(3));
+}
+
+#[test]
+fn partitions_that_are_not_there_are_not_taken_over_whatever_a_leader_says() {
+    let (mut world, old) = world_with(vec![-5, 0, 1, 2, 3, 9, i32::MAX]);
+    let mut new = Consumer::new("b", &["t"]);
+    assert_eq!(new.told(&mut world), "b@2 []");
+    let old = member_of(&told(world.join(&again(&old))));
+    let half = embedded::assignment_bytes(0, &[("t".into(), vec![0, 1])]);
+    assert_eq!(given(&mut world, &old), Ok(half));
+    assert_eq!(new.told(&mut world), "b@2 [1/2 1/3]");
 }
 
 #[test]

@@ -106,7 +106,8 @@ impl<'a, 't> Plan<'a, 't> {
 
     /// The group's next epoch.
     fn bump(&mut self, metadata_hash: i64) {
-        self.epoch += 1;
+        // What a log says may be the last there is.
+        self.epoch = self.epoch.saturating_add(1);
         let (id, epoch) = (self.group.id(), self.epoch);
         tracing::debug!(group = %id, epoch, "a group goes over into an epoch");
         self.records.push(ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash })));
