@@ -387,8 +387,7 @@ impl<I: Io> Log<I> {
     /// producers.
     async fn check(&self, segment: &Segment<I>, known: &Known<'_>, from: u64) -> Result<Checked, IoError> {
         // No CRC covers a batch's epoch.
-        let tells_epochs =
-            !known.is_settled_by_files() || self.state.borrow().epochs.entries().is_empty();
+        let tells_epochs = !known.is_settled_by_files() || self.state.borrow().epochs.entries().is_empty();
         let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
         let mut aborted = Vec::new();
         let mut bad = false;
