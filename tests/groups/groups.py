@@ -108,7 +108,7 @@ class Load:
     def __init__(self, at):
         admin = AdminClient({"bootstrap.servers": at})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result()
-        self.producer = Producer({"bootstrap.servers": at, "enable.idempotence": True})
+        self.producer = Producer({"bootstrap.servers": at, "enable.idempotence": True, "log_level": 0})
         self.told, self.error = threading.Event(), None
         self.ends = [0] * PARTITIONS
         self.thread = threading.Thread(target=self.run)
