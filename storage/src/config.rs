@@ -41,8 +41,8 @@ pub struct StoreConfig {
     pub group_bytes_max: usize,
     /// Recent batches kept in memory, over all logs. Half of it may be bytes that no segment holds yet.
     pub tail_cache_bytes: usize,
-    /// A log's unwritten bytes from which they go to its segment without waiting for the journal's need. 2 MiB: each write
-    /// costs a tenth of a millisecond of CPU whatever its size; 4 MiB gain nothing more.
+    /// A log's unwritten bytes from which they go to its segment without waiting for the journal's need. 2 MiB:
+    /// decision record 0014.
     pub write_behind_bytes: u64,
     /// Pending bytes below which a log is journalled again instead of written, at most `carry_laps_max` times.
     pub carry_bytes_max: u64,

@@ -72,6 +72,33 @@ fn a_full_ring_of_two_files_goes_on_and_closes() {
     }
 }
 
+/// Appends that nobody waits for, to a store where less may wait for segments than one log gathers.
+async fn append_into_little_memory(io: SimIo, partitions: i32) {
+    io.create_directory(Path::new("/data")).await.unwrap();
+    let config = StoreConfig { tail_cache_bytes: 64 << 10, ..StoreConfig::new("/data") };
+    assert!(u64::try_from(config.dirty_bytes_max()).unwrap() < config.write_behind_bytes);
+    let (manager, _) = LogManager::open(io, config).await.unwrap();
+    let mut logs = Vec::new();
+    for partition in 0..partitions {
+        logs.push(manager.create_log(key(partition), "t", LogConfig::default()).await.unwrap());
+    }
+    for _ in 0..60 {
+        for log in &logs {
+            append(log, 4 << 10).await;
+        }
+    }
+    manager.close().await.unwrap();
+}
+
+#[test]
+fn little_memory_does_not_stop_appends() {
+    for seed in 0..10 {
+        let world = SimWorld::new(seed);
+        let ended = world.run(append_into_little_memory(world.io(), if seed % 2 == 0 { 1 } else { 5 }));
+        assert!(ended.is_ok(), "seed {seed}: {ended:?}");
+    }
+}
+
 /// Makes a log anew under its key, with its journal entries of both lives in one lap, then sends that lap off.
 async fn make_anew(io: SimIo, former_batches: usize) {
     io.create_directory(Path::new("/data")).await.unwrap();

@@ -12,6 +12,9 @@ use crate::segment::offset_index;
 /// Small files of a log are refused above this.
 pub(super) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
+/// Larger ones are not read together with those of other logs: that many would stand in memory at once.
+const LOOKED_BYTES_MAX: usize = 1 << 20;
+
 /// What is known of a log before anything is read of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
@@ -35,7 +38,7 @@ impl Source {
             named,
             last_of,
             ends_of: (self != Self::Journal).then_some(".log"),
-            small_bytes_max: SMALL_FILE_BYTES_MAX,
+            small_bytes_max: LOOKED_BYTES_MAX,
         }
     }
 }

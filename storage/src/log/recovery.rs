@@ -386,8 +386,13 @@ impl<I: Io> Log<I> {
     /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
     /// producers.
     async fn check(&self, segment: &Segment<I>, known: &Known<'_>, from: u64) -> Result<Checked, IoError> {
-        // No CRC covers a batch's epoch.
-        let tells_epochs = !known.is_settled_by_files() || self.state.borrow().epochs.entries().is_empty();
+        // No CRC covers a batch's epoch: those that were told of, by files or by a checkpoint, are not asked.
+        let is_untold = self.state.borrow().epochs.entries().is_empty();
+        let told_below = match known.checkpoint {
+            Some(checkpoint) => checkpoint.state_offset,
+            None if known.is_settled_by_files() => Offset(i64::MAX),
+            None => Offset(0),
+        };
         let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
         let mut aborted = Vec::new();
         let mut bad = false;
@@ -417,7 +422,7 @@ impl<I: Io> Log<I> {
                 if header.base_offset() >= replayed_below {
                     aborted.extend(state_producers.take(header, bytes, now));
                 }
-                if tells_epochs {
+                if is_untold || header.base_offset() >= told_below {
                     take_epoch(&mut state_epochs, header);
                 }
             })

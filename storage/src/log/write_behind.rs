@@ -282,11 +282,8 @@ pub(super) fn copy_pending<I: Io>(state: &State<I>, segment: &Segment<I>, from: 
             copied += run.len();
         }
     };
-    // What a start found may be in both.
-    let mut in_head = 0;
     if let Some((at, head)) = &*segment.head.borrow() {
         put(*at, head);
-        in_head = at + to_u64(head.len());
     }
     let begin = state.cached.partition_point(|cached| {
         let end = cached.point.position + to_u64(cached.bytes.len());
@@ -297,8 +294,7 @@ pub(super) fn copy_pending<I: Io>(state: &State<I>, segment: &Segment<I>, from: 
         if cached.point.segment_base != segment.base_offset || cached.point.position >= to {
             break;
         }
-        let skipped = to_usize(in_head.saturating_sub(cached.point.position)).min(cached.bytes.len());
-        put(cached.point.position + to_u64(skipped), &cached.bytes[skipped..]);
+        put(cached.point.position, &cached.bytes);
     }
     assert_eq!(copied, out.len(), "pending bytes are in memory: {segment:?} from {from}");
 }

@@ -64,6 +64,30 @@ fn the_end_of_what_a_clean_stop_left_is_not_read_if_it_rotted() {
     });
 }
 
+#[test]
+fn a_rotted_epoch_is_not_believed_either_after_a_kill_that_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    run(async move || {
+        let (store, _) = open(&path).await;
+        let log = store.create_log(key(0), "t", LogConfig::default()).await.unwrap();
+        produce(&log, 0, 5, 100).await;
+        store.close().await.unwrap();
+        let file = OpenOptions::new().write(true).open(segment(&path)).unwrap();
+        // The last byte of the last batch's leader epoch: it was 0.
+        file.write_all_at(&[2], 4 * stored_size(&path, 5) + 15).unwrap();
+        file.sync_all().unwrap();
+        for life in 0..3 {
+            // Dropped without a stop, as with kill -9.
+            let (store, _) = open(&path).await;
+            let log = store.log(key(0)).unwrap();
+            assert_eq!(log.latest_epoch(), Some(LeaderEpoch(0)), "life {life}");
+            assert_eq!(read_one(&log, 4).await, None, "life {life}");
+            assert_eq!(read_one(&log, 3).await, Some(read_back(3)), "life {life}");
+        }
+    });
+}
+
 fn read_back(offset: i64) -> Vec<u8> {
     let mut sent = super::batch(0, offset, 100);
     batch::stamp(&mut sent, Offset(offset), LeaderEpoch(0));
