@@ -102,6 +102,9 @@ pub struct Log<I: Io> {
     pub(crate) replayed_below: Cell<Offset>,
     /// End offset that the check at the start found.
     pub(crate) scanned_end: Cell<Offset>,
+    /// Where the log was last asked to start. The journal's checkpoint says so before the log does: by the time that hears that
+    /// the entry is durable, the entry's file may be given back.
+    pub(crate) start_asked: Cell<Offset>,
     /// Held by whoever writes segments of this log.
     pub(crate) writer: Mutex<()>,
     /// Held by whoever writes index files: a reader that rebuilt an index may do so while the segment is sealed.
@@ -298,7 +301,7 @@ impl<I: Io> Log<I> {
         LogCheckpoint {
             key: self.key,
             incarnation: self.incarnation,
-            log_start_offset: offsets.log_start_offset,
+            log_start_offset: offsets.log_start_offset.max(self.start_asked.get()),
             high_watermark: offsets.high_watermark,
             recovery_point,
             recovery_offset,

@@ -153,6 +153,7 @@ impl<I: Io> Log<I> {
             deleted: Cell::new(false),
             replayed_below: Cell::new(Offset(0)),
             scanned_end: Cell::new(Offset(0)),
+            start_asked: Cell::new(start),
             writer: Mutex::new(()),
             index_writer: Mutex::new(()),
             due: Cell::new(false),

@@ -130,6 +130,7 @@ impl<I: Io> Log<I> {
         let mut offsets = self.offsets();
         let offset = offset.min(offsets.high_watermark);
         if offset > offsets.log_start_offset {
+            self.start_asked.set(offset.max(self.start_asked.get()));
             let descriptor = Descriptor {
                 kind: EntryKind::LogStart,
                 key: self.key,
