@@ -25,7 +25,7 @@ use crate::io::{Io, IoError};
 use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::replay::ReplayFrom;
 use crate::log::Log;
-use crate::log::recovery::Known;
+use crate::log::known::Known;
 use crate::partition_folder as folder;
 use crate::shared::Shared;
 use crate::space::is_no_space;
@@ -127,6 +127,7 @@ impl<I: Io> LogManager<I> {
             log_start_offset: Offset(0),
             is_start_told: false,
             clean_end: None,
+            clean_high_watermark: None,
             is_journalled_whole: true,
             looked: None,
             last_index: None,

@@ -109,7 +109,7 @@ pub(super) fn look_into(folder: &Path, look_for: &LookFor) -> io::Result<Looked>
         }
     }
     if let Some((name, ranges)) = look_for.ranges(&files)
-        && let Ok(file) = open_direct(&folder.join(name), OpenHow::Read)
+        && let Ok(file) = open_direct(&folder.join(name), OpenHow::ReadWrite)
     {
         let piece = |(from, size): (u64, usize)| {
             let mut buffer = AlignedBuffer::zeroed(size);

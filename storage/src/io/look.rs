@@ -20,7 +20,8 @@ pub struct LookFor {
     pub named: &'static [&'static str],
     /// The same of the last of those whose names end in one of these.
     pub last_of: &'static [&'static str],
-    /// First block and end are read of the last one of those whose names end in this, past the page cache.
+    /// First block and end are read of the last one of those whose names end in this, past the page cache, unless it
+    /// cannot be opened for writing.
     pub ends_of: Option<&'static str>,
     /// A larger small file is left out.
     pub small_bytes_max: usize,
@@ -82,7 +83,7 @@ pub(super) async fn step_by_step<I: Io>(io: &I, folders: Vec<(PathBuf, LookFor)>
             }
         }
         if let Some((name, ranges)) = look_for.ranges(&files)
-            && let Ok(file) = io.open(&folder.join(name), OpenHow::Read).await
+            && let Ok(file) = io.open(&folder.join(name), OpenHow::ReadWrite).await
         {
             let mut pieces = Vec::new();
             for (from, size) in ranges {

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::known::Known;
 use super::log::Log;
-use super::recovery::Known;
 use crate::error::OpenError;
 use crate::io::{BLOCK_BYTES, Io, IoError, IoFile};
+use crate::manager::{HIGH_WATERMARK_FILE, RECOVERY_POINT_FILE};
 use crate::record::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::segment::segment::{Segment, to_u64};
 use crate::segment::{offset_index, time_index};
@@ -67,20 +68,33 @@ impl Known<'_> {
 
     /// Whether the log that was opened ends where it has to; `end` is what its files and the journal have.
     pub(super) fn check_end(&self, end: Offset) -> Result<(), OpenError> {
-        let needed = match self.checkpoint {
-            Some(checkpoint) => checkpoint.state_offset,
-            None if self.clean => self.clean_end.unwrap_or_default(),
-            None => Offset(0),
-        };
-        if let Some(ended) = self.clean_end.filter(|ended| self.is_settled_by_files() && end > *ended) {
-            let what = format!("its segments go on to {end}, but it ended at {ended}");
-            return Err(damaged(&self.directory, what));
+        if self.is_settled_by_files() {
+            self.check_clean_end(end)?;
         }
+        let needed = self.checkpoint.map_or(Offset(0), |checkpoint| checkpoint.state_offset);
         let needed = needed.max(self.log_start_offset);
         if end < needed {
             let what = format!("its segments end at {end}, but it was acknowledged up to {needed}");
             return Err(damaged(&self.directory, what));
         }
+        Ok(())
+    }
+
+    /// The same after a clean stop, which wrote twice where the log ended, in files without a checksum: where they
+    /// contradict each other the one that the segments agree with is believed.
+    fn check_clean_end(&self, end: Offset) -> Result<(), OpenError> {
+        let Some(told) = self.clean_end.filter(|told| *told != end) else { return Ok(()) };
+        let (directory, teller) = (&self.directory, self.directory.with_file_name(RECOVERY_POINT_FILE));
+        if self.clean_high_watermark != Some(end) {
+            let teller = teller.display();
+            let what = format!("its segments end at {end}, but {teller} says {told}: one of both is damaged");
+            return Err(damaged(directory, what));
+        }
+        tracing::warn!(
+            "{} says that {} ended at {told}, but its segments and {HIGH_WATERMARK_FILE} say {end}, which is believed",
+            teller.display(),
+            directory.display()
+        );
         Ok(())
     }
 }

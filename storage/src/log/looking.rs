@@ -2,8 +2,8 @@
 //! logs do not each wait for a helper thread again and again.
 
 use super::epoch_cache;
+use super::known::Known;
 use super::producer_snapshot;
-use super::recovery::Known;
 use super::swaps::{SIZED_SUFFIXES, finish_swaps};
 use crate::error::OpenError;
 use crate::io::{Io, IoError, LookFor, Looked};

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -14,68 +13,21 @@ use super::changes::Changes;
 use super::epoch_cache::EpochCache;
 use super::expected::damaged;
 use super::failing::Fault;
+use super::known::{Counts, Known};
 use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
-use super::remembered::take_epoch;
-use crate::checkpoint::LogCheckpoint;
+use super::tails::last_indexed;
 use crate::config::LogConfig;
 use crate::error::OpenError;
-use crate::io::{Io, IoError, IoFile, Looked};
-use crate::journal::frame::{Descriptor, EntryKind};
+use crate::io::{Io, IoFile};
+use crate::journal::frame::EntryKind;
 use crate::journal::journal::LogPoint;
-use crate::record::batch;
-use crate::segment::offset_index::OffsetIndex;
-use crate::segment::segment::{
-    Segment, base_offset_of, base_offset_of_stem, block_floor, file_name, to_u64, to_usize,
-};
+use crate::segment::segment::{Segment, base_offset_of, base_offset_of_stem, file_name, to_u64, to_usize};
 use crate::segment::txn_index;
 use crate::shared::Shared;
 use crate::space::Room;
-use crate::types::{Offset, PartitionKey, Position};
-
-/// What is known of a log before its folder is looked into.
-pub(crate) struct Known<'a> {
-    pub(crate) key: PartitionKey,
-    pub(crate) topic: String,
-    pub(crate) directory: PathBuf,
-    pub(crate) incarnation: u64,
-    /// From the journal's checkpoint, if there is one.
-    pub(crate) checkpoint: Option<&'a LogCheckpoint>,
-    /// What the journal holds, in the order of its frames.
-    pub(crate) entries: Vec<(Descriptor, Bytes)>,
-    /// Whether the last stop was clean: Kafka's own files say the rest.
-    pub(crate) clean: bool,
-    /// Log start offset from Kafka's checkpoint file.
-    pub(crate) log_start_offset: Offset,
-    /// Whether that file says it.
-    pub(crate) is_start_told: bool,
-    /// Where Kafka's checkpoint file says that the log ended.
-    pub(crate) clean_end: Option<Offset>,
-    /// Whether the journals have all of it, from its creation on.
-    pub(crate) is_journalled_whole: bool,
-    /// What was read of its folder already, by [`Io::look_into`].
-    pub(crate) looked: Option<Looked>,
-    /// The last segment's offset index, once it is read.
-    pub(crate) last_index: Option<Vec<u8>>,
-    /// Pieces of the last file, by its name, that were read already.
-    pub(crate) ends: Option<(String, Vec<(u64, Bytes)>)>,
-}
-
-/// Counts for the report.
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) replayed_bytes: u64,
-    pub(crate) cut_bytes: u64,
-}
-
-impl Counts {
-    /// Adds another log's.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.replayed_bytes += other.replayed_bytes;
-        self.cut_bytes += other.cut_bytes;
-    }
-}
+use crate::types::Offset;
 
 /// A segment that files or the journal name.
 #[derive(Clone, Copy)]
@@ -89,13 +41,6 @@ struct Found {
     has_txn_index: bool,
     /// Whether its batches say something of producers that no snapshot does.
     tells_producers: bool,
-}
-
-/// What the check of the last segment found.
-struct Checked {
-    end: u64,
-    next_offset: Option<Offset>,
-    starts: Vec<u64>,
 }
 
 /// What the journal holds of a segment above the recovery point. Below it the segment is synced, and carried
@@ -116,14 +61,6 @@ fn unsettled(known: &Known<'_>, base: Offset, runs: Vec<(u64, Bytes)>) -> Vec<(u
             (position + below, bytes.slice(to_usize(below)..))
         })
         .collect()
-}
-
-/// A batch's start near the end of a cleanly closed segment, from its index: 0 if that is missing or wrong.
-fn last_indexed<I: Io>(segment: &Segment<I>, index: Option<&[u8]>) -> u64 {
-    let size = segment.size.get();
-    let index = index.and_then(|file| OffsetIndex::read(segment.base_offset, file, size).ok());
-    let floor = block_floor(size);
-    index.and_then(|index| index.iter().map(|(_, at)| at.0).filter(|at| *at <= floor).last()).unwrap_or(0)
 }
 
 impl<I: Io> Log<I> {
@@ -263,10 +200,13 @@ impl<I: Io> Log<I> {
         if file_bytes.is_some() {
             segment.set_existing(size, false);
         }
-        if let Some((_, pieces)) =
-            known.ends.as_ref().filter(|(name, _)| last && *name == file_name(base, ".log"))
-        {
-            segment.lend(pieces.clone());
+        if last && file_bytes.is_some() {
+            match &known.ends {
+                Some((name, pieces)) if *name == file_name(base, ".log") => segment.lend(pieces.clone()),
+                // It will be written to: whoever started the broker learns now if it cannot be.
+                _ if runs.is_empty() => drop(segment.file().await?),
+                _ => {}
+            }
         }
         segment.has_txn_index.set(found.has_txn_index);
         let kept = known.checkpoint.and_then(|checkpoint| checkpoint.aborted.as_deref());
@@ -322,7 +262,7 @@ impl<I: Io> Log<I> {
         if !journalled {
             counts.cut_bytes += self.cut_torn(&segment, &checked, size).await?;
             if file_bytes.is_some() {
-                self.reopen_checked(&segment, checked.end).await?;
+                self.reopen_checked(&segment, &checked).await?;
                 segment.index_from.set(from);
             }
         }
@@ -332,37 +272,6 @@ impl<I: Io> Log<I> {
         }
         let floor = segment.written.get();
         segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
-        Ok(())
-    }
-
-    /// Cuts what is torn off the end of a segment that the journal has nothing of. How much that was.
-    async fn cut_torn(&self, segment: &Segment<I>, checked: &Checked, size: u64) -> Result<u64, OpenError> {
-        let end = checked.end;
-        if end >= size {
-            return Ok(0);
-        }
-        let next = checked.next_offset.unwrap_or(segment.base_offset);
-        if let Some(behind) = self.batch_behind(segment, (end, next)).await? {
-            let way_out = format!("to go on without what is behind, cut the file to {end} bytes");
-            let what = format!("no whole batch at {end}, but one at {behind}; {way_out}");
-            return Err(damaged(&segment.path(".log"), what));
-        }
-        tracing::warn!("{}: torn tail cut from {size} to {end}", segment.path(".log").display());
-        let file = segment.file().await?;
-        file.truncate(end).await?;
-        file.sync().await?;
-        Ok(size - end)
-    }
-
-    /// Readies a segment that its file has all of, up to `end`, for appends: its last block is in memory.
-    async fn reopen_checked(&self, segment: &Segment<I>, end: u64) -> Result<(), OpenError> {
-        segment.set_existing(end, false);
-        // A copy: what was read may be part of much more.
-        let head = Bytes::copy_from_slice(&segment.read_file(block_floor(end), end).await?);
-        if block_floor(end) + to_u64(head.len()) != end {
-            return Err(damaged(&segment.path(".log"), format!("cannot be read up to {end}")));
-        }
-        segment.reopen(head);
         Ok(())
     }
 
@@ -382,57 +291,6 @@ impl<I: Io> Log<I> {
             self.take_producers(segment).await?;
         }
         Ok(())
-    }
-
-    /// Checks batches from `from` on by length, CRC and offset, and takes what they say into index, epochs and
-    /// producers.
-    async fn check(&self, segment: &Segment<I>, known: &Known<'_>, from: u64) -> Result<Checked, IoError> {
-        // No CRC covers a batch's epoch: those that were told of, by files or by a checkpoint, are not asked.
-        let is_untold = self.state.borrow().epochs.entries().is_empty();
-        let told_below = match known.checkpoint {
-            Some(checkpoint) => checkpoint.state_offset,
-            None if known.is_settled_by_files() => Offset(i64::MAX),
-            None => Offset(0),
-        };
-        let mut checked = Checked { end: from, next_offset: None, starts: Vec::new() };
-        let mut aborted = Vec::new();
-        let mut bad = false;
-        let now = self.shared.io.wall_clock();
-        let replayed_below = self.replayed_below.get();
-        let mut state_producers = std::mem::take(&mut self.state.borrow_mut().producers);
-        let mut state_epochs = std::mem::take(&mut self.state.borrow_mut().epochs);
-        let scanned = self
-            .scan(segment, from, segment.size.get(), |header, at, bytes| {
-                let next = checked.next_offset.unwrap_or(segment.base_offset);
-                if bad
-                    || header.magic() != batch::MAGIC
-                    || header.base_offset() < next
-                    || header.last_offset_delta() < 0
-                    || batch::compute_crc(bytes) != Some(header.crc())
-                {
-                    bad = true;
-                    return;
-                }
-                checked.starts.push(at);
-                checked.end = at + to_u64(bytes.len());
-                checked.next_offset = Some(header.next_offset());
-                let _ = segment.index.borrow_mut().push(header, Position(at));
-                if at == 0 {
-                    segment.first_timestamp.set(Some(header.max_timestamp()));
-                }
-                if header.base_offset() >= replayed_below {
-                    aborted.extend(state_producers.take(header, bytes, now));
-                }
-                if is_untold || header.base_offset() >= told_below {
-                    take_epoch(&mut state_epochs, header);
-                }
-            })
-            .await;
-        let mut state = self.state.borrow_mut();
-        state.producers = state_producers;
-        state.epochs = state_epochs;
-        segment.note_found_aborted(aborted);
-        scanned.map(|_| checked)
     }
 
     fn finish_open(&self, known: &Known<'_>) -> Result<(), OpenError> {

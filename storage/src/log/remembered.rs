@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::epoch_cache::{self, EpochCache};
+use super::known::Known;
 use super::log::Log;
 use super::producer_snapshot;
-use super::recovery::Known;
 use crate::error::OpenError;
 use crate::io::{Io, Looked};
 use crate::record::batch::BatchHeader;

@@ -10,15 +10,15 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::folders::{Owner, owners_of};
 use super::opening::{Life, Remembered, lives};
-use super::{LOG_START_FILE, LOGS_AT_A_TIME, LogManager, RECOVERY_POINT_FILE};
+use super::{HIGH_WATERMARK_FILE, LOG_START_FILE, LOGS_AT_A_TIME, LogManager, RECOVERY_POINT_FILE};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::OpenError;
 use crate::io::{Io, Looked};
 use crate::journal::frame::Descriptor;
 use crate::journal::replay::JournalDamage;
 use crate::log::Log;
+use crate::log::known::{Counts, Known};
 use crate::log::looking::Source;
-use crate::log::recovery::{Counts, Known};
 use crate::partition_folder as folder;
 use crate::types::{Offset, PartitionKey, ShardSlot, TopicId};
 
@@ -56,6 +56,7 @@ pub(super) struct Opening<'a, I: Io> {
     /// For logs no journal knows: Kafka's own files are all there is.
     starts: BTreeMap<String, Offset>,
     ends: BTreeMap<String, Offset>,
+    high_watermarks: BTreeMap<String, Offset>,
     checkpoints: BTreeMap<PartitionKey, (u64, LogCheckpoint)>,
     lives: BTreeMap<PartitionKey, Life>,
     damage: Vec<(Option<ShardSlot>, JournalDamage)>,
@@ -109,6 +110,7 @@ impl<'a, I: Io> Opening<'a, I> {
             clean,
             starts: manager.read_offsets(LOG_START_FILE).await?,
             ends: manager.read_offsets(RECOVERY_POINT_FILE).await?,
+            high_watermarks: manager.read_offsets(HIGH_WATERMARK_FILE).await?,
             lives: lives(entries, &checkpoints),
             checkpoints,
             damage,
@@ -272,6 +274,7 @@ impl<'a, I: Io> Opening<'a, I> {
             log_start_offset: start.copied().unwrap_or_default(),
             is_start_told: start.is_some(),
             clean_end: self.ends.get(&name).filter(|_| clean).copied(),
+            clean_high_watermark: self.high_watermarks.get(&name).filter(|_| clean).copied(),
             is_journalled_whole,
             looked,
             last_index: None,

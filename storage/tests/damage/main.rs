@@ -10,3 +10,4 @@ mod kit;
 mod strays;
 mod swaps;
 mod tails;
+mod told;

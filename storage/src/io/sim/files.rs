@@ -17,6 +17,9 @@ use super::random::Random;
 use crate::io::{AlignedBuffer, BLOCK_BYTES, Io, IoError, IoFile, OpenHow, blocking};
 use crate::types::TimestampMs;
 
+/// What the system says of a file that may not be written: `EACCES` and `EROFS`. It says so when it is opened.
+const REFUSALS: [i32; 2] = [13, 30];
+
 /// Files, tasks and time of a simulated machine.
 #[derive(Clone)]
 pub struct SimIo {
@@ -149,8 +152,14 @@ impl Io for SimIo {
 
     async fn open(&self, path: &Path, how: OpenHow) -> Result<SimFile, IoError> {
         let node = match how {
-            OpenHow::Read | OpenHow::ReadWrite => {
-                self.look(("open", path), |disk| disk.resolve_file(path)).await?
+            OpenHow::Read => self.look(("open", path), |disk| disk.resolve_file(path)).await?,
+            OpenHow::ReadWrite => {
+                let refused = self.world.failing(path).filter(|errno| REFUSALS.contains(errno));
+                self.look(("open", path), |disk| match refused {
+                    Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                    None => disk.resolve_file(path),
+                })
+                .await?
             }
             OpenHow::Create => {
                 self.operate(("create", path), |disk| disk.create_file(path), |_, node, _| node).await?

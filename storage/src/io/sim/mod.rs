@@ -75,7 +75,8 @@ impl SimWorld {
         self.inner.faults.borrow_mut().insert(step, errno);
     }
 
-    /// From now on everything that changes a file or folder below `path`, or makes it durable, fails with `errno`.
+    /// From now on everything that changes a file or folder below `path`, or makes it durable, fails with `errno`;
+    /// where that says that files may not be written, they are not opened for it either.
     pub fn fail_below(&self, path: &Path, errno: i32) {
         self.inner.failing.borrow_mut().push((path.to_path_buf(), errno));
     }
