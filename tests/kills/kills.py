@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ports import free_port
 from volume import THROTTLE, Volume
 
 HERE = Path(__file__).resolve().parent
@@ -24,17 +25,6 @@ KILLS_TOLD = 50
 PATIENCE_S = 180
 # So many lines a client has to write before it counts as going on.
 LINES = 20
-
-
-def free_port():
-    """One below those the kernel gives to clients: who tries one of those again and again may connect to itself."""
-    while True:
-        with socket.socket() as any_port, socket.socket() as port:
-            any_port.bind(("127.0.0.1", 0))
-            number = 10_000 + any_port.getsockname()[1] % 20_000
-            with contextlib.suppress(OSError):
-                port.bind(("127.0.0.1", number))
-                return number
 
 
 class Run:

@@ -5,13 +5,13 @@ and no child of it outlives it."""
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from measuring import wire
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("TESTS_BROKER", ROOT / "target/release/ringmain"))
@@ -44,43 +44,33 @@ ONE_SHARD = Kind("ringmain --shards 1", arguments=("--shards", "1"))
 TWO_SHARDS = Kind("ringmain --shards 2", arguments=("--shards", "2"))
 
 
-def free_port():
-    """A port that is free, and so is the next, below those the kernel gives to clients: a client that
-    tries one of those again and again before anybody listens there in the end connects to itself."""
-    while True:
-        with socket.socket() as any_port, socket.socket() as port, socket.socket() as port_after:
-            any_port.bind((wire.HOST, 0))
-            number = 10_000 + any_port.getsockname()[1] % 20_000
-            try:
-                port.bind((wire.HOST, number))
-                port_after.bind((wire.HOST, number + 1))
-                return number
-            except OSError:
-                pass
-
-
 class Broker:
     """One that runs and has answered its first Produce; `started_s` is how long that took from exec."""
 
     def __init__(self, kind, directory, log):
         self.kind = kind
-        self.port = free_port()
+        # Apache's controller takes the next one, and ringmain's metrics.
+        self.port = free_port(beside=1)
         command, environment = kind.command(self.port, directory)
-        begun = time.monotonic()
+        self.begun = time.monotonic()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
         try:
-            if not wire.first_produce(self.port, lambda: self._starts(begun)):
+            if not wire.first_produce(self.port, self._starts):
                 code = self.process.returncode
                 raise SystemExit(f"{kind.name} on port {self.port} answered no Produce; it ended with {code}")
         except BaseException:
             self.kill()
             raise
-        self.started_s = time.monotonic() - begun
+        self.started_s = self.age_s()
 
-    def _starts(self, begun):
-        return self.process.poll() is None and time.monotonic() < begun + PATIENCE_S
+    def age_s(self):
+        """Since its exec."""
+        return time.monotonic() - self.begun
+
+    def _starts(self):
+        return self.process.poll() is None and self.age_s() < PATIENCE_S
 
     @property
     def pid(self):

@@ -46,15 +46,15 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-def produce_frame(topic):
-    """A Produce v3 with acks=all of one record without key, to partition 0."""
+def produce_frame(topic, partition=0):
+    """A Produce v3 with acks=all of one record without key, to one partition."""
     record = bytes([0, 0, 0, 1, 2]) + b"x" + bytes([0])
     records = bytes([len(record) * 2]) + record
     after_crc = struct.pack(">hiqqqhii", 0, 0, -1, -1, -1, -1, -1, 1) + records
     after_length = struct.pack(">ib", -1, 2) + struct.pack(">I", crc32c(after_crc)) + after_crc
     batch = struct.pack(">qi", 0, len(after_length)) + after_length
     body = struct.pack(">hhii", -1, -1, TIMEOUT_MS, 1) + text(topic)
-    return frame(0, 3, body + struct.pack(">iii", 1, 0, len(batch)) + batch)
+    return frame(0, 3, body + struct.pack(">iii", 1, partition, len(batch)) + batch)
 
 
 def first_produce(port, may_wait):
