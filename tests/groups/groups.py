@@ -13,10 +13,12 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from members import Member, command
+from ports import free_port
+from positions import Positions
 
 TOPIC = "grouped"
 PARTITIONS = 6
@@ -47,17 +49,6 @@ STICKY = [("java", "cooperative"), ("librdkafka", "cooperative"), ("franz", "coo
 MOVING = [("java", "both"), ("librdkafka", "both")]
 # Those whose members have a name that outlives the process.
 STATIC = [("java", "default"), ("librdkafka", "default"), ("kafka_python", "default"), ("franz", "default")]
-
-
-def free_port():
-    """One below those the kernel gives to clients: who tries one of those again and again may connect to itself."""
-    while True:
-        with socket.socket() as any_port, socket.socket() as port:
-            any_port.bind(("127.0.0.1", 0))
-            number = 10_000 + any_port.getsockname()[1] % 20_000
-            with contextlib.suppress(OSError):
-                port.bind(("127.0.0.1", number))
-                return number
 
 
 class Broker:
@@ -136,43 +127,6 @@ class Load:
         if self.error:
             raise SystemExit(self.error)
         return self.ends
-
-
-class Commits:
-    """Looks at what the groups have committed, again and again: no position goes back."""
-
-    def __init__(self, at, groups):
-        self.at, self.groups = at, groups
-        self.connect()
-        self.positions = {group: {} for group in groups}
-        self.errors = {}
-        self.told = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def connect(self):
-        self.admin = AdminClient({"bootstrap.servers": self.at, "log_level": 0})
-
-    def ask(self, group):
-        try:
-            answer = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=10)
-            for found in answer[group].result().topic_partitions:
-                before = self.positions[group].get(found.partition, -1)
-                if found.offset < before:
-                    self.errors[group] = f"the position of {found.partition} went back from {before} to {found.offset}"
-                self.positions[group][found.partition] = found.offset
-        except KafkaException:
-            # The broker is down or starts. After that, this client may wait for ever for a coordinator that it knew.
-            self.connect()
-
-    def run(self):
-        while not self.told.wait(0.3):
-            for group in self.groups:
-                self.ask(group)
-
-    def stop(self):
-        self.told.set()
-        self.thread.join()
 
 
 class Scenario(threading.Thread):
@@ -347,7 +301,7 @@ class World:
         kinds = {"rough": ROUGH, "sticky": STICKY, "static": STATIC, "moving": MOVING}
         self.scenarios = [Scenario(self, kind, *which) for kind, those in kinds.items() for which in those]
         self.scenarios = [it for it in self.scenarios if only in it.group]
-        self.commits = Commits(self.broker.at, [scenario.group for scenario in self.scenarios])
+        self.commits = Positions(self.broker.at, [scenario.group for scenario in self.scenarios], TOPIC, PARTITIONS)
 
     def await_kills(self, scenario):
         """Holds a scenario until the broker was killed, and the load has ended."""
@@ -390,6 +344,7 @@ class World:
         if failed and (log := self.folder / "broker.log").exists():
             for line in log.read_text(errors="replace").splitlines()[-20:]:
                 print(f"  broker: {line}")
+        print(f"{self.commits.commits} commits were looked at, and {self.commits.refused} of zombies refused")
         print(f"{len(self.scenarios) - failed} passed, {failed} failed")
         return failed
 
