@@ -30,6 +30,9 @@ final class Script {
     private final List<JsonNode> last = new ArrayList<>();
     private String label = "";
     /** Requests since the label. */
+    /** Whether the next request's answer is not waited for, and what was asked so. */
+    private boolean isAside;
+    private List<Side.Asked> aside;
     private int asked;
 
     Script(Path file, Codec codec, List<Side> sides, Report report, boolean allVersions,
@@ -169,6 +172,20 @@ final class Script {
                 statement(rest);
                 sides.forEach(side -> side.setPatience(Side.PATIENCE_MS));
                 break;
+            case "aside": {
+                sides.forEach(Side::exchangeConnections);
+                isAside = true;
+                statement(rest);
+                isAside = false;
+                sides.forEach(Side::exchangeConnections);
+                break;
+            }
+            case "answered": {
+                sides.forEach(Side::exchangeConnections);
+                receive(aside);
+                sides.forEach(Side::exchangeConnections);
+                break;
+            }
             case "topic": createTopic(rest.split(" ")); break;
             case "settle": settle(rest.split(" ")); break;
             case "gone": waitFor("Metadata", "{topics: [{name: '" + rest + "'}], allowAutoTopicCreation: false}",
@@ -206,11 +223,20 @@ final class Script {
         for (Side side : sides) {
             sent.add(side.send(key, version, clientId, body));
         }
+        if (isAside) {
+            aside = sent;
+        } else {
+            receive(sent);
+        }
+    }
+
+    /** The answers to what was sent to both. */
+    private void receive(List<Side.Asked> sent) throws Exception {
         last.clear();
         for (int at = 0; at < sides.size(); at++) {
             last.add(sides.get(at).receive(sent.get(at)));
         }
-        compare(key.name, version);
+        compare(sent.get(0).key().name, sent.get(0).version());
     }
 
     private void compare(String api, int version) {

@@ -28,6 +28,8 @@ final class Side {
     private final Map<Long, String> producers = new HashMap<>();
     private final Map<String, JsonNode> kept = new HashMap<>();
     private Socket socket;
+    /** The connection of a request whose answer is not waited for yet. */
+    private Socket aside;
     private String ended = "closed";
     private int correlationId;
     private int patienceMs = PATIENCE_MS;
@@ -106,6 +108,13 @@ final class Side {
     /** How long answers are waited for from now on. */
     void setPatience(int milliseconds) {
         patienceMs = milliseconds;
+    }
+
+    /** Whatever is sent and received next goes over the other connection. */
+    void exchangeConnections() {
+        Socket before = socket;
+        socket = aside;
+        aside = before;
     }
 
     void disconnect() throws IOException {
