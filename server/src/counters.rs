@@ -12,6 +12,44 @@ const PRODUCE: i16 = 0;
 /// Fetch.
 const FETCH: i16 = 1;
 
+/// What one shard counts of its groups.
+#[derive(Debug, Default)]
+pub struct GroupCounters {
+    /// Groups of the classic protocol by state.
+    pub classic: [Counter; 4],
+    /// Groups of KIP-848 by state.
+    pub consumer: [Counter; 4],
+    /// Members of groups of the classic protocol.
+    pub classic_members: Counter,
+    /// Members of groups of KIP-848.
+    pub consumer_members: Counter,
+    /// Generations of classic groups that began.
+    pub classic_rebalances: Counter,
+    /// Times that partitions were shared out anew in groups of KIP-848.
+    pub consumer_rebalances: Counter,
+    /// Committed offsets that are kept.
+    pub offsets: Counter,
+    /// Offsets that were committed.
+    pub commits: Counter,
+    /// Offsets that nobody needed for so long that they went.
+    pub expired: Counter,
+    /// Records in the logs of groups.
+    pub log_records: Counter,
+    /// Records that would do in their place.
+    pub live_records: Counter,
+    /// Times that a log of groups was written anew.
+    pub rewrites: Counter,
+    /// Memory of groups and offsets, about.
+    pub bytes: Counter,
+}
+
+impl GroupCounters {
+    /// Names of the states of a classic group.
+    pub const CLASSIC_STATES: [&str; 4] = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
+    /// Names of the states of a group of KIP-848.
+    pub const CONSUMER_STATES: [&str; 4] = ["Empty", "Assigning", "Reconciling", "Stable"];
+}
+
 /// The counters of one shard.
 #[derive(Debug)]
 pub struct ShardCounters {
@@ -45,6 +83,8 @@ pub struct ShardCounters {
     pub unhandled_bytes: Counter,
     /// Memory of answers that no client has taken yet.
     pub unsent_bytes: Counter,
+    /// What its groups come to.
+    pub groups: GroupCounters,
     /// What the shard's stores count.
     pub store: SharedCounters,
 }
@@ -67,6 +107,7 @@ impl Default for ShardCounters {
             mailbox_depth: Counter::default(),
             unhandled_bytes: Counter::default(),
             unsent_bytes: Counter::default(),
+            groups: GroupCounters::default(),
             store: SharedCounters::default(),
         }
     }

@@ -2,6 +2,7 @@
 //! know about the protocol is written here again, from its specification, so that a mistake in
 //! our codec cannot hide itself.
 
+pub mod admin;
 pub mod batch;
 pub mod broker;
 pub mod checker;

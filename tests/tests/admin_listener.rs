@@ -1,10 +1,11 @@
 //! The admin listener: metrics that count what clients do, health, and the log's level while the broker runs.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use ringmain_tests::admin::{ask, metric};
 use ringmain_tests::batch;
 use ringmain_tests::broker::{Broker, free_port, wait_for};
 use ringmain_tests::client::Client;
@@ -14,29 +15,6 @@ fn start(directory: &Path) -> (Broker, String) {
     let admin = format!("127.0.0.1:{}", free_port());
     let broker = Broker::start(&directory.join("data"), &[&format!("ringmain.admin.listener={admin}")]);
     (broker, admin)
-}
-
-/// Status and body of a request without keep-alive.
-fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-}
-
-/// The sum of a metric over all samples whose line begins so.
-fn metric(address: &str, name: &str, label: &str) -> f64 {
-    let (status, text) = ask(address, "GET", "/metrics", "");
-    assert_eq!(status, 200);
-    let samples = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
-    samples.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
 }
 
 #[test]

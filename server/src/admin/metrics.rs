@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringmain_protocol::ApiKey;
 use ringmain_storage::counters::{BUCKETS, Counter, Histogram};
 
-use super::Limits;
+use super::{Limits, group_metrics};
 use crate::counters::ShardCounters;
 use crate::runtime::router::WAITING_MAX;
 
@@ -116,7 +116,6 @@ impl Single {
 /// All families of all shards.
 pub(super) fn render(shards: &[Arc<ShardCounters>], limits: Limits) -> String {
     let mut text = String::new();
-    let label = |shard: usize| format!("shard=\"{shard}\"");
     for family in SINGLES {
         head(&mut text, family.name, family.kind, family.help);
         for (index, shard) in shards.iter().enumerate() {
@@ -132,12 +131,14 @@ pub(super) fn render(shards: &[Arc<ShardCounters>], limits: Limits) -> String {
             limits.unhandled_bytes_max,
         ),
         ("ringmain_unsent_bytes_max", "The limit of ringmain_unsent_bytes.", limits.unsent_bytes_max),
+        ("ringmain_group_bytes_max", "The limit of ringmain_group_bytes.", limits.group_bytes_max),
     ] {
         head(&mut text, name, "gauge", help);
         for index in 0..shards.len() {
             sample(&mut text, name, &label(index), &value);
         }
     }
+    group_metrics::render(&mut text, shards);
     head(&mut text, "ringmain_requests_total", "counter", "Requests by API.");
     for (index, shard) in shards.iter().enumerate() {
         for (key, count) in shard.requests() {
@@ -186,11 +187,18 @@ const HISTOGRAMS: &[HistogramFamily] = &[
     }),
 ];
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+/// The label of a shard.
+pub(super) fn label(shard: usize) -> String {
+    format!("shard=\"{shard}\"")
+}
+
+/// What stands before a family's samples.
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
-fn sample(text: &mut String, name: &str, labels: &str, value: &dyn std::fmt::Display) {
+/// A line.
+pub(super) fn sample(text: &mut String, name: &str, labels: &str, value: &dyn std::fmt::Display) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name}{{{labels}}} {value}");
 }
@@ -213,18 +221,23 @@ fn histogram(text: &mut String, name: &str, labels: &str, (counts, per_unit): (&
 mod tests {
     use super::*;
 
+    const DOCUMENT: &str = include_str!("../../docs/metrics.md");
+
     #[test]
     fn every_family_has_a_head_and_a_sample_a_shard() {
         let shards: Vec<Arc<ShardCounters>> = (0..2).map(|_| Arc::default()).collect();
         shards[1].requested(18);
         shards[1].answered(18, std::time::Duration::from_micros(3));
         shards[0].received_bytes.add(5);
-        let text = render(&shards, Limits { unhandled_bytes_max: 10, unsent_bytes_max: 20 });
+        let text = render(&shards, Limits { unhandled_bytes_max: 10, unsent_bytes_max: 20, group_bytes_max: 30 });
         for line in [
             "# TYPE ringmain_received_bytes_total counter",
             "ringmain_received_bytes_total{shard=\"0\"} 5",
             "ringmain_received_bytes_total{shard=\"1\"} 0",
             "ringmain_unsent_bytes_max{shard=\"1\"} 20",
+            "ringmain_group_bytes_max{shard=\"0\"} 30",
+            "ringmain_groups{shard=\"0\",protocol=\"classic\",state=\"Stable\"} 0",
+            "ringmain_groups{shard=\"1\",protocol=\"consumer\",state=\"Reconciling\"} 0",
             "ringmain_requests_total{shard=\"1\",api=\"ApiVersions\"} 1",
             "ringmain_request_duration_seconds_bucket{shard=\"1\",api=\"other\",le=\"0.000002\"} 0",
             "ringmain_request_duration_seconds_bucket{shard=\"1\",api=\"other\",le=\"0.000004\"} 1",
@@ -237,6 +250,10 @@ mod tests {
         }
         let families: std::collections::BTreeSet<_> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        for family in &families {
+            let name = family.split(' ').next().unwrap();
+            assert!(DOCUMENT.contains(&format!("`{name}`")), "server/docs/metrics.md does not know {name}");
+        }
         assert_eq!(families.len(), text.lines().filter(|line| line.starts_with("# TYPE")).count());
     }
 }

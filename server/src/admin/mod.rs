@@ -2,6 +2,7 @@
 //! the shards count and never asks them anything, so it cannot slow a request. There is no authentication: it listens
 //! on this host alone unless it is told otherwise.
 
+mod group_metrics;
 mod http;
 mod metrics;
 
@@ -84,6 +85,7 @@ impl Admin {
             limits: Limits {
                 unhandled_bytes_max: net.received_bytes_max,
                 unsent_bytes_max: net.unsent_bytes_max,
+                group_bytes_max: config.groups.of_shard(parts.counters.len()).bytes_max,
             },
         }))
     }
@@ -96,4 +98,6 @@ pub struct Limits {
     pub unhandled_bytes_max: usize,
     /// Of answers that no client has taken.
     pub unsent_bytes_max: usize,
+    /// Of groups and their offsets.
+    pub group_bytes_max: usize,
 }

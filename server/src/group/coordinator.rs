@@ -16,17 +16,18 @@ use super::classic::{
 use super::consumer::{ConsumerGroup, ConsumerRecord};
 use super::offsets::{CommitRequest, Committed, Deletion, Offsets};
 use super::record::{OffsetKey, Record, pieces};
+use super::tally::Tally;
 use super::timers::{TimerKey, Timers};
 use super::turn::Turn;
 
 /// The groups of one partition.
 #[derive(Debug, Default)]
 pub struct Coordinator {
-    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) groups: BTreeMap<Arc<str>, Box<ClassicGroup>>,
     /// Those of KIP-848; no id is in both.
     pub(super) consumers: BTreeMap<Arc<str>, ConsumerGroup>,
-    /// What they take in memory, about.
-    group_bytes: usize,
+    /// What they come to, without their offsets.
+    groups_tally: Tally,
     pub(super) offsets: Offsets,
     pub(super) timers: Timers,
 }
@@ -68,31 +69,31 @@ impl Coordinator {
             // A group that was made for offsets alone gives way.
             self.take_group(id);
             let group = ConsumerGroup::new(Arc::clone(id));
-            self.group_bytes += group.bytes();
+            self.groups_tally.exchange(Tally::default(), Tally::of_consumers(&group));
             self.consumers.insert(Arc::clone(id), group);
         }
         let Some(group) = self.consumers.get_mut(id) else { return };
-        let before = group.bytes();
+        let before = Tally::of_consumers(group);
         group.apply(record);
-        self.group_bytes = self.group_bytes + group.bytes() - before;
+        self.groups_tally.exchange(before, Tally::of_consumers(group));
     }
 
     fn take_consumers(&mut self, id: &Arc<str>) {
         let Some(group) = self.consumers.remove(id) else { return };
-        self.group_bytes -= group.bytes();
+        self.groups_tally.exchange(Tally::of_consumers(&group), Tally::default());
         group.members().keys().for_each(|member| self.forget_member(id, member));
     }
 
     /// Takes a group in, in the place of one of its name.
     pub(super) fn put_group(&mut self, group: ClassicGroup) {
         self.take_group(&Arc::clone(group.id()));
-        self.group_bytes += group.bytes();
-        self.groups.insert(Arc::clone(group.id()), group);
+        self.groups_tally.exchange(Tally::default(), Tally::of_classic(&group));
+        self.groups.insert(Arc::clone(group.id()), Box::new(group));
     }
 
     fn take_group(&mut self, id: &Arc<str>) {
         let Some(group) = self.groups.remove(id) else { return };
-        self.group_bytes -= group.bytes();
+        self.groups_tally.exchange(Tally::of_classic(&group), Tally::default());
         self.timers.cancel(&TimerKey::Join(Arc::clone(id)));
         self.timers.cancel(&TimerKey::Sync(Arc::clone(id)));
         for member in group.session_ids() {
@@ -100,9 +101,18 @@ impl Coordinator {
         }
     }
 
+    /// What all of it comes to.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.groups_tally;
+        tally.offsets = self.offsets.len();
+        tally.live_records += self.offsets.len();
+        tally.bytes += self.offsets.bytes();
+        tally
+    }
+
     /// What all of it takes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.group_bytes + self.offsets.bytes()
+        self.tally().bytes
     }
 
     /// A transaction ended.
@@ -112,11 +122,10 @@ impl Coordinator {
 
     /// Everything is replayed: members have to be heard of from now on.
     pub fn on_loaded(&mut self, turn: &mut Turn<'_>) {
-        let too_large = |group: &ClassicGroup| group.len() > turn.settings.members_max;
         let large: Vec<Arc<str>> = self
             .groups
             .values()
-            .filter(|group| too_large(group))
+            .filter(|group| group.len() > turn.settings.members_max)
             .map(|group| Arc::clone(group.id()))
             .collect();
         for group in self.groups.values_mut() {
@@ -250,7 +259,7 @@ impl Coordinator {
         let group_id = &request.member.group_id;
         self.check_commit(request, turn)?;
         if matches!(
-            self.groups.get(group_id).map(ClassicGroup::state),
+            self.groups.get(group_id).map(|group| group.state()),
             Some(State::Stable | State::PreparingRebalance { .. })
         ) {
             self.step(group_id, turn, |step| step.renew_session(&request.member.member_id));
@@ -280,7 +289,9 @@ impl Coordinator {
             };
             results.push(topic.partitions.iter().map(commit).collect());
         }
+        let count = records.len();
         self.write(records, turn)?;
+        turn.counters.commits.add_len(count);
         Ok(results)
     }
 
@@ -438,9 +449,9 @@ impl Coordinator {
         work: impl FnOnce(&mut Step<'_, '_>) -> R,
     ) -> Option<R> {
         let group = self.groups.get_mut(id)?;
-        let before = group.bytes();
+        let before = Tally::of_classic(group);
         let result = work(&mut Step { group, timers: &mut self.timers, turn });
-        self.group_bytes = self.group_bytes + group.bytes() - before;
+        self.groups_tally.exchange(before, Tally::of_classic(group));
         Some(result)
     }
 }
@@ -449,11 +460,14 @@ impl Coordinator {
 impl Coordinator {
     /// Checks that its parts agree.
     pub(super) fn check(&self) {
-        self.groups.values().for_each(ClassicGroup::check);
+        self.groups.values().for_each(|group| group.check());
         self.consumers.values().for_each(ConsumerGroup::check);
-        let classic: usize = self.groups.values().map(ClassicGroup::bytes).sum();
-        let consumers: usize = self.consumers.values().map(ConsumerGroup::bytes).sum();
-        assert_eq!(self.group_bytes, classic + consumers);
+        let mut tally = Tally::default();
+        let classic = self.groups.values().map(|group| Tally::of_classic(group));
+        classic
+            .chain(self.consumers.values().map(Tally::of_consumers))
+            .for_each(|each| tally.exchange(Tally::default(), each));
+        assert_eq!(self.groups_tally, tally);
         assert!(self.consumers.keys().all(|id| !self.groups.contains_key(id)));
     }
 }

@@ -88,7 +88,8 @@ impl Coordinator {
             state: group.state().name(),
             group_type: CONSUMER,
         };
-        let all = self.groups.values().map(classic).chain(self.consumers.values().map(consumer));
+        let classic = self.groups.values().map(|group| classic(group));
+        let all = classic.chain(self.consumers.values().map(consumer));
         all.filter(|group| filter.takes(group)).collect()
     }
 

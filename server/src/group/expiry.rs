@@ -27,7 +27,7 @@ impl Coordinator {
     }
 
     fn any_group(&self, id: &str) -> Option<AnyGroup<'_>> {
-        let classic = || self.groups.get(id).map(AnyGroup::Classic);
+        let classic = || self.groups.get(id).map(|group| AnyGroup::Classic(group));
         self.consumers.get(id).map(AnyGroup::Consumer).or_else(classic)
     }
 
@@ -44,10 +44,13 @@ impl Coordinator {
                 is_bare = false;
             }
         }
+        let expired = records.len();
         if is_bare && group.is_empty() {
             records.extend(group.tombstones(id));
         }
-        self.write_pieces(records, turn)
+        self.write_pieces(records, turn)?;
+        turn.counters.expired.add_len(expired);
+        Ok(())
     }
 
     /// Takes a group away with its offsets, if nobody is in it.

@@ -20,8 +20,10 @@ use uuid::Uuid;
 use super::coordinator::Coordinator;
 use super::settings::GroupSettings;
 use super::sink::LogSink;
+use super::tally::Tally;
 use super::turn::Turn;
 use super::{loading, rewriting};
+use crate::counters::{GroupCounters, ShardCounters};
 use crate::metadata::store::MetadataStore;
 use crate::partition::Partition;
 
@@ -30,8 +32,10 @@ use crate::partition::Partition;
 pub(super) struct Surroundings {
     settings: Rc<GroupSettings>,
     metadata: Arc<MetadataStore>,
-    /// What they take in memory, about.
-    bytes: Rc<Cell<usize>>,
+    /// What they come to.
+    tally: Rc<Cell<Tally>>,
+    /// Where that is shown.
+    counters: Arc<ShardCounters>,
 }
 
 /// A coordinator and its partition. Lives on its shard's thread.
@@ -40,6 +44,8 @@ pub struct Hosted<I: Io> {
     pub(super) partition: Rc<Partition<I>>,
     surroundings: Surroundings,
     coordinator: RefCell<Coordinator>,
+    /// What it has in the shard's tally.
+    counted: Cell<Tally>,
     /// Whether the log holds records that are not ours to write anew.
     pub(super) has_foreign: bool,
     /// How many records the log had when somebody looked how many of them are dead.
@@ -59,12 +65,12 @@ impl<I: Io> Hosted<I> {
         surroundings: Surroundings,
         (coordinator, has_foreign): (Coordinator, bool),
     ) -> Rc<Self> {
-        surroundings.bytes.set(surroundings.bytes.get() + coordinator.bytes());
         let hosted = Rc::new(Self {
             io,
             partition,
             surroundings,
             coordinator: RefCell::new(coordinator),
+            counted: Cell::default(),
             has_foreign,
             looked_at: Cell::new(0),
             is_rewriting: Cell::new(false),
@@ -78,10 +84,10 @@ impl<I: Io> Hosted<I> {
 
     /// Has the coordinator do one thing, now.
     pub fn step<R>(self: &Rc<Self>, work: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R) -> R {
-        let Surroundings { settings, metadata, bytes } = &self.surroundings;
+        let Surroundings { settings, metadata, tally, counters } = &self.surroundings;
         let image = metadata.image();
         let mut coordinator = self.coordinator.borrow_mut();
-        let (before, bytes_before) = (coordinator.next_deadline(), coordinator.bytes());
+        let before = coordinator.next_deadline();
         let result = work(
             &mut coordinator,
             &mut Turn {
@@ -91,17 +97,39 @@ impl<I: Io> Hosted<I> {
                 log: &mut LogSink(&self.partition),
                 cluster: &*image,
                 settings,
-                bytes_left: settings.bytes_max.saturating_sub(bytes.get()),
+                bytes_left: settings.bytes_max.saturating_sub(tally.get().bytes),
+                counters: &counters.groups,
             },
         );
-        bytes.set(bytes.get() + coordinator.bytes() - bytes_before);
         let after = coordinator.next_deadline();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.deadline_moved.notify(1);
         }
         drop(coordinator);
+        self.count();
         rewriting::look(self);
         result
+    }
+
+    /// Has the shard's tally say what the coordinator and its log come to by now.
+    pub(super) fn count(&self) {
+        let mut now = self.look(Coordinator::tally);
+        if self.is_closed.get() {
+            now = Tally::default();
+        } else {
+            let offsets = self.partition.log().offsets();
+            let records = offsets.log_end_offset.0 - offsets.log_start_offset.0;
+            now.log_records = usize::try_from(records).unwrap_or_default();
+        }
+        let mut all = self.surroundings.tally.get();
+        all.exchange(self.counted.replace(now), now);
+        self.surroundings.tally.set(all);
+        all.show(self.counters());
+    }
+
+    /// Where what happens is counted.
+    pub(super) fn counters(&self) -> &GroupCounters {
+        &self.surroundings.counters.groups
     }
 
     /// What the configuration says of groups.
@@ -129,9 +157,8 @@ impl<I: Io> Hosted<I> {
     fn close(&self) {
         self.is_closed.set(true);
         // With it go the channels to those who wait.
-        let coordinator = self.coordinator.take();
-        self.surroundings.bytes.set(self.surroundings.bytes.get() - coordinator.bytes());
-        drop(coordinator);
+        drop(self.coordinator.take());
+        self.count();
         self.deadline_moved.notify(1);
     }
 }
@@ -174,8 +201,9 @@ pub struct Coordinators<I: Io> {
 
 impl<I: Io> Coordinators<I> {
     /// None yet.
-    pub fn new(settings: GroupSettings, metadata: Arc<MetadataStore>) -> Self {
-        let surroundings = Surroundings { settings: Rc::new(settings), metadata, bytes: Rc::default() };
+    pub fn new(settings: GroupSettings, metadata: Arc<MetadataStore>, counters: Arc<ShardCounters>) -> Self {
+        let surroundings =
+            Surroundings { settings: Rc::new(settings), metadata, tally: Rc::default(), counters };
         Self { surroundings, by_partition: RefCell::default(), is_stopping: Cell::new(false) }
     }
 

@@ -10,9 +10,9 @@
 //! Built: the classic protocol (KIP-62, 345, 394, 429 as far as a broker has part in it), that of KIP-848
 //! ([`consumer`]), offsets with their expiry, and the replay of offsets that were committed in transactions. Not built:
 //! share groups and streams groups (a log that has records of such groups keeps them, and is never written anew);
-//! commits in transactions; metrics of groups. What memory groups take is estimated, not measured. Where a vote between protocols is even, the
-//! name that sorts first wins, and of members that are left the one whose id does leads: Apache's choice is that of a
-//! hash table.
+//! commits in transactions. What memory groups take is estimated, from above as far as offsets go
+//! (`server/tests/group_memory.rs`). Where a vote between protocols is even, the name that sorts first wins, and of
+//! members that are left the one whose id does leads: Apache's choice is that of a hash table.
 //!
 //! Must not know: requests, responses, API versions.
 
@@ -31,6 +31,7 @@ pub mod record;
 mod rewriting;
 mod settings;
 mod sink;
+mod tally;
 mod timers;
 mod turn;
 
@@ -58,4 +59,5 @@ pub use hosting::{Coordinators, Hosted};
 pub use offsets::{CommitRequest, Committed, Deletion, PartitionCommit, TopicCommit};
 pub use partitioning::{OFFSETS_TOPIC, partition_of};
 pub use settings::GroupSettings;
+pub use tally::Tally;
 pub use turn::{RecordSink, Turn};

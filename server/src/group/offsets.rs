@@ -3,7 +3,10 @@
 //! A transaction's offsets stand aside until its marker comes; a commit that came later than the transaction's own wins,
 //! told by where both stand in the log (KIP-447).
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ringmain_protocol::ErrorCode;
@@ -78,26 +81,68 @@ struct Entry {
     record_offset: Offset,
 }
 
-/// By topic, then by partition.
-type Topics = BTreeMap<Arc<str>, BTreeMap<i32, Entry>>;
+/// Entries of all groups in one tree: one that each group had of its own would be mostly empty.
+type Entries = BTreeMap<OffsetKey, Entry>;
 
-/// What an entry takes in memory beside its text, about: its part of two trees, and a topic's name at worst.
+/// What an entry takes in memory beside its text, about: its part of a tree that is half full, and a topic's name at worst.
 const ENTRY_BYTES: usize = 320;
+
+/// Where an entry is, by borrowed names; in the order of [`OffsetKey`].
+trait Place {
+    fn place(&self) -> (&str, &str, i32);
+}
+
+impl Place for OffsetKey {
+    fn place(&self) -> (&str, &str, i32) {
+        (&self.group, &self.topic, self.partition)
+    }
+}
+
+impl Place for (&str, &str, i32) {
+    fn place(&self) -> (&str, &str, i32) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Place + 'a> for OffsetKey {
+    fn borrow(&self) -> &(dyn Place + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Place + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn Place + '_ {}
+
+impl PartialOrd for dyn Place + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Place + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
 
 /// Offsets of many groups.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
-    groups: BTreeMap<Arc<str>, Topics>,
-    len: usize,
+    entries: Entries,
     bytes: usize,
-    /// Offsets of transactions that are open, by producer and then by group.
-    pending: BTreeMap<ProducerId, BTreeMap<Arc<str>, Topics>>,
+    /// Offsets of transactions that are open.
+    pending: BTreeMap<ProducerId, Entries>,
 }
 
 impl Offsets {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// What they take in memory, about.
@@ -107,9 +152,9 @@ impl Offsets {
 
     /// What it takes more in memory to keep an offset, about.
     pub(super) fn more_bytes(&self, key: &OffsetKey, committed: &Committed) -> usize {
-        match self.entry(key) {
+        match self.entries.get(key) {
             Some(there) => committed.metadata.len().saturating_sub(there.committed.metadata.len()),
-            None if self.groups.contains_key(&key.group) => ENTRY_BYTES + committed.metadata.len(),
+            None if has_group(&self.entries, &key.group) => ENTRY_BYTES + committed.metadata.len(),
             None => GROUP_BYTES + 2 * key.group.len() + ENTRY_BYTES + committed.metadata.len(),
         }
     }
@@ -121,17 +166,15 @@ impl Offsets {
 
     /// Whether transactions with a group's offsets are open.
     pub(super) fn has_pending_of(&self, group: &str) -> bool {
-        self.pending.values().any(|groups| groups.contains_key(group))
+        self.pending.values().any(|entries| has_group(entries, group))
     }
 
     /// Keeps an offset.
     pub(super) fn put(&mut self, key: &OffsetKey, committed: Committed, record_offset: Offset) {
-        let topics = self.groups.entry(Arc::clone(&key.group)).or_default();
         self.bytes += ENTRY_BYTES + committed.metadata.len();
-        let before = insert(topics, key, Entry { committed, record_offset });
-        match before {
-            None => self.len += 1,
-            Some(before) => self.bytes -= ENTRY_BYTES + before.committed.metadata.len(),
+        let before = insert(&mut self.entries, key, Entry { committed, record_offset });
+        if let Some(before) = before {
+            self.bytes -= ENTRY_BYTES + before.committed.metadata.len();
         }
     }
 
@@ -143,104 +186,94 @@ impl Offsets {
         committed: Committed,
         record_offset: Offset,
     ) {
-        let groups = self.pending.entry(producer).or_default();
-        insert(groups.entry(Arc::clone(&key.group)).or_default(), key, Entry { committed, record_offset });
+        insert(self.pending.entry(producer).or_default(), key, Entry { committed, record_offset });
     }
 
     /// A producer's transaction ended: what it set aside is committed, or forgotten.
     pub(super) fn end_transaction(&mut self, producer: ProducerId, is_commit: bool) {
-        let groups = self.pending.remove(&producer).filter(|_| is_commit).unwrap_or_default();
-        for (group, topics) in groups {
-            for (topic, partitions) in topics {
-                for (partition, entry) in partitions {
-                    let key = OffsetKey { group: Arc::clone(&group), topic: Arc::clone(&topic), partition };
-                    let newer =
-                        self.entry(&key).is_some_and(|there| there.record_offset > entry.record_offset);
-                    if !newer {
-                        self.put(&key, entry.committed, entry.record_offset);
-                    }
-                }
+        let entries = self.pending.remove(&producer).filter(|_| is_commit).unwrap_or_default();
+        for (key, entry) in entries {
+            let there = self.entries.get(&key);
+            if there.is_none_or(|there| there.record_offset <= entry.record_offset) {
+                self.put(&key, entry.committed, entry.record_offset);
             }
         }
     }
 
     /// Takes an offset away, also from open transactions.
     pub(super) fn remove(&mut self, key: &OffsetKey) {
-        if let Some(topics) = self.groups.get_mut(&key.group)
-            && let Some(entry) = take(topics, key)
-        {
-            self.len -= 1;
+        if let Some(entry) = self.entries.remove(key) {
             self.bytes -= ENTRY_BYTES + entry.committed.metadata.len();
-            if topics.is_empty() {
-                self.groups.remove(&key.group);
-            }
         }
-        for groups in self.pending.values_mut() {
-            if let Some(topics) = groups.get_mut(&key.group) {
-                take(topics, key);
-            }
+        for entries in self.pending.values_mut() {
+            entries.remove(key);
         }
-    }
-
-    fn entry(&self, key: &OffsetKey) -> Option<&Entry> {
-        self.groups.get(&key.group)?.get(&key.topic)?.get(&key.partition)
     }
 
     /// A committed offset.
     pub(super) fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        self.groups.get(group)?.get(topic)?.get(&partition).map(|entry| &entry.committed)
+        let place = (group, topic, partition);
+        self.entries.get(&place as &dyn Place).map(|entry| &entry.committed)
     }
 
     /// Whether an open transaction holds an offset of this partition.
     pub(super) fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
-        self.pending
-            .values()
-            .any(|groups| groups.get(group).and_then(|topics| topics.get(topic)?.get(&partition)).is_some())
+        let place = (group, topic, partition);
+        self.pending.values().any(|entries| entries.contains_key(&place as &dyn Place))
     }
 
     /// All of a group's offsets, in order.
-    pub(super) fn of_group(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
-        let topics = self.groups.get(group).into_iter().flatten();
-        topics.flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(partition, entry)| (topic, *partition, &entry.committed))
-        })
+    pub(super) fn of_group<'a>(
+        &'a self,
+        group: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, i32, &'a Committed)> {
+        entries_of(&self.entries, group).map(|(key, entry)| (&key.topic, key.partition, &entry.committed))
     }
 
     /// The keys of all of a group's offsets, those of open transactions too.
     pub(super) fn keys_of(&self, group: &Arc<str>) -> Vec<OffsetKey> {
-        let pending = self.pending.values().filter_map(|groups| groups.get(group));
-        let all = self.groups.get(group).into_iter().chain(pending);
-        let keys: BTreeSet<(&Arc<str>, i32)> = all
-            .flat_map(|topics| topics.iter())
-            .flat_map(|(topic, partitions)| partitions.keys().map(move |partition| (topic, *partition)))
-            .collect();
-        let key = |(topic, partition): (&Arc<str>, i32)| OffsetKey {
-            group: Arc::clone(group),
-            topic: Arc::clone(topic),
-            partition,
-        };
-        keys.into_iter().map(key).collect()
+        let all = std::iter::once(&self.entries).chain(self.pending.values());
+        let keys: BTreeSet<&OffsetKey> =
+            all.flat_map(|entries| entries_of(entries, group)).map(|(key, _)| key).collect();
+        keys.into_iter().cloned().collect()
     }
 
     /// The keys of all offsets in these topics.
     pub(super) fn keys_in(&self, topics: &BTreeSet<Arc<str>>) -> Vec<OffsetKey> {
-        let groups: BTreeSet<&Arc<str>> =
-            self.groups.keys().chain(self.pending.values().flat_map(BTreeMap::keys)).collect();
-        let of_group = |group: &Arc<str>| self.keys_of(group).into_iter();
-        groups.into_iter().flat_map(of_group).filter(|key| topics.contains(&key.topic)).collect()
+        let all = self.entries.keys().chain(self.pending.values().flat_map(BTreeMap::keys));
+        let keys: BTreeSet<&OffsetKey> = all.filter(|key| topics.contains(&key.topic)).collect();
+        keys.into_iter().cloned().collect()
     }
 }
 
-fn insert(topics: &mut Topics, key: &OffsetKey, entry: Entry) -> Option<Entry> {
-    topics.entry(Arc::clone(&key.topic)).or_default().insert(key.partition, entry)
+/// A group's entries, in order.
+fn entries_of<'a>(
+    entries: &'a Entries,
+    group: &'a str,
+) -> impl Iterator<Item = (&'a OffsetKey, &'a Entry)> {
+    let first = (group, "", i32::MIN);
+    let from = Bound::Included(&first as &dyn Place);
+    entries.range::<dyn Place, _>((from, Bound::Unbounded)).take_while(move |(key, _)| *key.group == *group)
 }
 
-/// Takes an entry out, and its topic with the last one.
-fn take(topics: &mut Topics, key: &OffsetKey) -> Option<Entry> {
-    let partitions = topics.get_mut(&key.topic)?;
-    let entry = partitions.remove(&key.partition);
-    if partitions.is_empty() {
-        topics.remove(&key.topic);
+fn has_group(entries: &Entries, group: &str) -> bool {
+    entries_of(entries, group).next().is_some()
+}
+
+/// Puts an entry in; the one before.
+fn insert(entries: &mut Entries, key: &OffsetKey, entry: Entry) -> Option<Entry> {
+    if let Some(there) = entries.get_mut(key) {
+        return Some(std::mem::replace(there, entry));
     }
-    entry
+    let mut key = key.clone();
+    // A name that the entry beside it has need not be kept twice.
+    if let Some((beside, _)) = entries.range::<OffsetKey, _>(..&key).next_back() {
+        if beside.group == key.group {
+            key.group = Arc::clone(&beside.group);
+        }
+        if beside.topic == key.topic {
+            key.topic = Arc::clone(&beside.topic);
+        }
+    }
+    entries.insert(key, entry)
 }

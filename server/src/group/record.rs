@@ -35,8 +35,8 @@ pub enum Record {
     Consumer(Arc<str>, ConsumerRecord),
 }
 
-/// Whose offset it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Whose offset it is. In order of groups, and a group's by topic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct OffsetKey {
     /// The group.
     pub group: Arc<str>,

@@ -12,7 +12,6 @@ use ringmain_protocol::ErrorCode;
 use ringmain_storage::io::Io;
 use ringmain_storage::io::executor::give_way;
 
-use super::consumer::ConsumerGroup;
 use super::coordinator::Coordinator;
 use super::hosting::Hosted;
 use super::record::{OffsetKey, Record, pieces};
@@ -32,7 +31,9 @@ pub(super) fn look<I: Io>(hosted: &Rc<Hosted<I>>) {
         return;
     }
     hosted.looked_at.set(records);
-    let live = i64::try_from(hosted.look(Coordinator::live_records)).unwrap_or(i64::MAX);
+    let live = hosted.look(Coordinator::live_records).and_then(|live| i64::try_from(live).ok());
+    // A transaction under way would lose what it set aside.
+    let Some(live) = live else { return };
     let dead = records.saturating_sub(live);
     if dead >= DEAD_MIN && dead > live.saturating_mul(DEAD_PER_LIVE) {
         hosted.is_rewriting.set(true);
@@ -69,16 +70,15 @@ async fn rewrite<I: Io>(hosted: &Rc<Hosted<I>>) -> Result<(), String> {
     log.advance_log_start(start).await.map_err(|error| error.to_string())?;
     let offsets = log.offsets();
     hosted.looked_at.set(offsets.log_end_offset.0 - offsets.log_start_offset.0);
+    hosted.count();
+    hosted.counters().rewrites.add(1);
     Ok(())
 }
 
 impl Coordinator {
-    /// How many records say all that is to be said.
-    fn live_records(&self) -> usize {
-        let classic = self.groups.values().filter(|group| group.persisted.is_some()).count();
-        let consumers: usize = self.consumers.values().map(ConsumerGroup::record_count).sum();
-        // A transaction under way would lose what it set aside.
-        if self.offsets.has_pending() { usize::MAX } else { classic + consumers + self.offsets.len() }
+    /// How many records say all that is to be said; none while no record can.
+    fn live_records(&self) -> Option<usize> {
+        (!self.offsets.has_pending()).then(|| self.tally().live_records)
     }
 
     /// All that is to be said of some groups after `after`, and the last of them.

@@ -18,6 +18,7 @@ use super::offsets::{CommitRequest, PartitionCommit, TopicCommit};
 use super::record::{Parsed, Record};
 use super::settings::GroupSettings;
 use super::turn::{RecordSink, Turn};
+use crate::counters::GroupCounters;
 
 /// The group that tests are about.
 pub(super) const GROUP: &str = "g";
@@ -133,6 +134,7 @@ pub(super) struct World {
     pub(super) log: ListLog,
     pub(super) cluster: ListCluster,
     pub(super) settings: GroupSettings,
+    pub(super) counters: GroupCounters,
     now: Duration,
     ids: u32,
 }
@@ -153,7 +155,7 @@ impl World {
 
     /// Has the coordinator do one thing.
     pub(super) fn step<R>(&mut self, work: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R) -> R {
-        let Self { coordinator, log, cluster, settings, now, ids } = self;
+        let Self { coordinator, log, cluster, settings, counters, now, ids } = self;
         let bytes_left = settings.bytes_max.saturating_sub(coordinator.bytes());
         let random_uuid = &mut || {
             *ids += 1;
@@ -162,7 +164,7 @@ impl World {
         let wall_clock = TimestampMs(Self::BEGAN_MS + i64::try_from(now.as_millis()).unwrap());
         work(
             coordinator,
-            &mut Turn { now: *now, wall_clock, random_uuid, log, cluster, settings, bytes_left },
+            &mut Turn { now: *now, wall_clock, random_uuid, log, cluster, settings, bytes_left, counters },
         )
     }
 

@@ -8,6 +8,7 @@ use ringmain_storage::types::{Offset, TimestampMs};
 use super::cluster::Cluster;
 use super::record::Record;
 use super::settings::GroupSettings;
+use crate::counters::GroupCounters;
 
 /// Where records go. An append is refused as a whole or takes its place in the log now; it is durable later, and whoever
 /// runs the coordinator lets no answer out before.
@@ -32,6 +33,8 @@ pub struct Turn<'a> {
     pub settings: &'a GroupSettings,
     /// Memory that may still be taken.
     pub bytes_left: usize,
+    /// Where what happens is counted; nothing is read from it.
+    pub counters: &'a GroupCounters,
 }
 
 impl Turn<'_> {

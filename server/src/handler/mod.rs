@@ -190,7 +190,8 @@ impl<I: Io> Broker<I> {
     pub fn new(parts: BrokerParts<I>) -> Rc<Self> {
         let Settings { node_id, set_at_start, .. } = &parts.settings;
         let live = LiveSettings::new(&live_settings::layers(&parts.store.image(), *node_id, set_at_start));
-        let coordinators = Coordinators::new(parts.settings.groups.clone(), Arc::clone(&parts.store));
+        let (groups, counters) = (parts.settings.groups.clone(), Arc::clone(&parts.counters));
+        let coordinators = Coordinators::new(groups, Arc::clone(&parts.store), counters);
         Rc::new(Self {
             live,
             parts,

@@ -100,6 +100,7 @@ impl Step<'_, '_> {
             return;
         }
         self.group.next_generation(self.turn.wall_clock);
+        self.turn.counters.classic_rebalances.add(1);
         let (group, generation) = (self.group.id(), self.group.generation_id());
         tracing::debug!(%group, generation, members = self.group.len(), "a generation begins");
         if self.group.state() == State::Empty {

@@ -60,6 +60,8 @@ pub(in crate::group) struct ConsumerGroup {
     /// Whether an older broker's record of the topics stands in the log.
     pub(super) has_partition_metadata: bool,
     bytes: usize,
+    /// How many members have all that they are meant to have.
+    reconciled: usize,
     /// What is known of the cluster, and since when; not part of the log.
     pub(super) seen: Seen,
 }
@@ -117,7 +119,7 @@ impl ConsumerGroup {
             State::Empty
         } else if self.epoch() > epoch {
             State::Assigning
-        } else if self.members.values().all(|member| member.current.is_reconciled_to(epoch)) {
+        } else if self.reconciled == self.members.len() {
             State::Stable
         } else {
             State::Reconciling
@@ -228,7 +230,10 @@ impl ConsumerGroup {
         match record {
             ConsumerRecord::Epoch(epoch) => self.epoch = epoch,
             ConsumerRecord::PartitionMetadata(known) => self.has_partition_metadata = known.is_some(),
-            ConsumerRecord::TargetEpoch(target) => self.target_epoch = target,
+            ConsumerRecord::TargetEpoch(target) => {
+                self.target_epoch = target;
+                self.reconciled = self.count_reconciled();
+            }
             ConsumerRecord::Member(id, Some(facts)) => self.edit(&id, |member| member.facts = facts),
             ConsumerRecord::Member(id, None) => self.remove(&id),
             ConsumerRecord::Current(id, Some(current)) => self.edit(&id, |member| member.current = current),
@@ -256,6 +261,11 @@ impl ConsumerGroup {
         }
     }
 
+    fn count_reconciled(&self) -> usize {
+        let epoch = self.target_epoch();
+        self.members.values().filter(|member| member.current.is_reconciled_to(epoch)).count()
+    }
+
     /// Changes a member, who is made if there is none, and what depends on it.
     fn edit(&mut self, id: &Arc<str>, change: impl FnOnce(&mut Member)) {
         let before = self.members.get(id).cloned();
@@ -263,6 +273,7 @@ impl ConsumerGroup {
         let mut member = before.unwrap_or_else(|| Member::new(Arc::clone(id)));
         change(&mut member);
         self.bytes += member.bytes();
+        self.reconciled += usize::from(member.current.is_reconciled_to(self.target_epoch()));
         if let Some(instance_id) = &member.facts.instance_id {
             self.by_instance.insert(Arc::clone(instance_id), Arc::clone(id));
         }
@@ -276,6 +287,7 @@ impl ConsumerGroup {
     fn remove(&mut self, id: &str) {
         let Some(member) = self.members.remove(id) else { return };
         self.bytes -= member.bytes();
+        self.reconciled -= usize::from(member.current.is_reconciled_to(self.target_epoch()));
         if let Some(instance_id) = &member.facts.instance_id
             && self.by_instance.get(instance_id).is_some_and(|known| **known == *id)
         {
@@ -312,6 +324,7 @@ impl ConsumerGroup {
         let targets: usize = self.targets.values().map(target_bytes).sum();
         let regexes: usize = self.regexes.values().map(resolved_bytes).sum();
         assert_eq!(self.bytes, members + targets + regexes);
+        assert_eq!(self.reconciled, self.count_reconciled());
         let mut owners = BTreeMap::new();
         for (id, member) in &self.members {
             assert_eq!(*id, member.id);

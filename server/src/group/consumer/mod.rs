@@ -33,7 +33,7 @@ mod tests;
 pub use asks::{Beat, Beaten};
 pub use assignor::Assignor;
 pub use describe::{DescribedConsumer, DescribedConsumers};
-pub(super) use group::ConsumerGroup;
+pub(super) use group::{ConsumerGroup, State};
 pub use member::Assignment;
 pub use offsets::Asker;
 pub use record::ConsumerRecord;

@@ -207,6 +207,7 @@ impl<'a, 't> Plan<'a, 't> {
         }
         let target = TargetEpoch { epoch: self.epoch, timestamp: self.turn.wall_clock.0 };
         self.records.push(ConsumerRecord::TargetEpoch(Some(target)));
+        self.turn.counters.consumer_rebalances.add(1);
         (self.epoch, own)
     }
 
