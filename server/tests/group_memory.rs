@@ -84,10 +84,16 @@ fn check(groups: i32, topics: i32, partitions: i32) {
     let count = usize::try_from(groups * topics * partitions).unwrap();
     assert_eq!(coordinator.tally().offsets, count);
     let each = taken / count;
-    assert!(each <= BYTES_MAX, "{groups} groups, {topics} topics, {partitions} partitions: {each} bytes each");
+    assert!(
+        each <= BYTES_MAX,
+        "{groups} groups, {topics} topics, {partitions} partitions: {each} bytes each"
+    );
     let counted = coordinator.tally().bytes;
     assert!(taken <= counted, "{groups} groups, {topics} topics: {taken} bytes are taken, {counted} counted");
-    assert!(counted <= 3 * taken, "{groups} groups, {topics} topics: {taken} bytes are taken, {counted} counted");
+    assert!(
+        counted <= 3 * taken,
+        "{groups} groups, {topics} topics: {taken} bytes are taken, {counted} counted"
+    );
     drop(coordinator);
 }
 

@@ -28,9 +28,8 @@ fn commit_all(client: &mut Client, group: &str, offset: i64, retention_ms: i64) 
 
 /// A member of KIP-848 joins (epoch 0) or leaves (epoch −1).
 fn consumer_heartbeat(client: &mut Client, group: &str, member: &str, epoch: i32) -> String {
-    let short = |text: &str| {
-        Writer::default().i8(i8::try_from(text.len() + 1).unwrap()).raw(text.as_bytes()).0
-    };
+    let short =
+        |text: &str| Writer::default().i8(i8::try_from(text.len() + 1).unwrap()).raw(text.as_bytes()).0;
     // The end of the header; group, member, epoch; no instance, no rack; a topic; no assignor, nothing owned.
     let body = Writer::default().i8(0).raw(&short(group)).raw(&short(member)).i32(epoch).i8(0).i8(0);
     let body = body.i32(60_000).i8(2).raw(&short("t")).i8(0).i8(1).i8(0);

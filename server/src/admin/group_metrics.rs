@@ -15,9 +15,8 @@ const FAMILIES: &[Family] = &[
     ("ringmain_groups", "gauge", "Groups by protocol and state.", |groups| {
         let classic = GroupCounters::CLASSIC_STATES.into_iter().zip(&groups.classic);
         let consumer = GroupCounters::CONSUMER_STATES.into_iter().zip(&groups.consumer);
-        let of = |protocol| {
-            move |(state, count)| (format!(",protocol=\"{protocol}\",state=\"{state}\""), count)
-        };
+        let of =
+            |protocol| move |(state, count)| (format!(",protocol=\"{protocol}\",state=\"{state}\""), count);
         classic.map(of("classic")).chain(consumer.map(of("consumer"))).collect()
     }),
     ("ringmain_group_members", "gauge", "Members of groups by the group's protocol.", |groups| {
@@ -29,9 +28,7 @@ const FAMILIES: &[Family] = &[
         "Generations of classic groups that began, and times that partitions were shared out anew in groups of KIP-848.",
         |groups| by_protocol(&groups.classic_rebalances, &groups.consumer_rebalances),
     ),
-    ("ringmain_group_offsets", "gauge", "Committed offsets that are kept.", |groups| {
-        one(&groups.offsets)
-    }),
+    ("ringmain_group_offsets", "gauge", "Committed offsets that are kept.", |groups| one(&groups.offsets)),
     (
         "ringmain_group_offset_commits_total",
         "counter",

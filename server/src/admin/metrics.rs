@@ -229,7 +229,8 @@ mod tests {
         shards[1].requested(18);
         shards[1].answered(18, std::time::Duration::from_micros(3));
         shards[0].received_bytes.add(5);
-        let text = render(&shards, Limits { unhandled_bytes_max: 10, unsent_bytes_max: 20, group_bytes_max: 30 });
+        let text =
+            render(&shards, Limits { unhandled_bytes_max: 10, unsent_bytes_max: 20, group_bytes_max: 30 });
         for line in [
             "# TYPE ringmain_received_bytes_total counter",
             "ringmain_received_bytes_total{shard=\"0\"} 5",

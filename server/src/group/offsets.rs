@@ -247,10 +247,7 @@ impl Offsets {
 }
 
 /// A group's entries, in order.
-fn entries_of<'a>(
-    entries: &'a Entries,
-    group: &'a str,
-) -> impl Iterator<Item = (&'a OffsetKey, &'a Entry)> {
+fn entries_of<'a>(entries: &'a Entries, group: &'a str) -> impl Iterator<Item = (&'a OffsetKey, &'a Entry)> {
     let first = (group, "", i32::MIN);
     let from = Bound::Included(&first as &dyn Place);
     entries.range::<dyn Place, _>((from, Bound::Unbounded)).take_while(move |(key, _)| *key.group == *group)

@@ -90,7 +90,9 @@ impl Tally {
     /// Shows it, as a shard's.
     pub(super) fn show(&self, counters: &GroupCounters) {
         let by_state = counters.classic.iter().zip(&self.classic);
-        by_state.chain(counters.consumer.iter().zip(&self.consumer)).for_each(|(to, count)| to.set_len(*count));
+        by_state
+            .chain(counters.consumer.iter().zip(&self.consumer))
+            .for_each(|(to, count)| to.set_len(*count));
         counters.classic_members.set_len(self.classic_members);
         counters.consumer_members.set_len(self.consumer_members);
         counters.offsets.set_len(self.offsets);
