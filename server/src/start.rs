@@ -120,7 +120,7 @@ fn settings(config: &BrokerConfig, listening: &Listening, log: LogFilter, shard_
         fetch_max_bytes: config.fetch_max_bytes,
         fetch_sessions_max: config.fetch_sessions_max,
         groups: config.groups.of_shard(shard_count),
-        offsets_topic: config.offsets_topic.clone(),
+        internal_topics: config.internal_topics.clone(),
         request_partitions_max: config.request_partitions_max,
         recordless_request_bytes_max: config.recordless_request_bytes_max,
         batch_bytes_max: config.store.batch_bytes_max(),

@@ -13,7 +13,7 @@ use super::listeners::Listeners;
 use super::resolve::{ConfigError, Resolved};
 use super::{groups, node};
 use crate::group::GroupSettings;
-use crate::handler::OffsetsTopic;
+use crate::handler::{InternalTopic, InternalTopics};
 use crate::net::NetLimits;
 use crate::partition::TopicSettings;
 
@@ -52,8 +52,8 @@ pub struct BrokerConfig {
     pub net: NetLimits,
     /// What groups are bound to, all shards together.
     pub groups: GroupSettings,
-    /// How the topic that holds them is made.
-    pub offsets_topic: OffsetsTopic,
+    /// How the topics that belong to the brokers are made.
+    pub internal_topics: InternalTopics,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -120,7 +120,7 @@ impl BrokerConfig {
             topic_defaults,
             net: net_limits(resolved, memory_bytes),
             groups: groups::settings(resolved, memory_bytes)?,
-            offsets_topic: offsets_topic(resolved),
+            internal_topics: internal_topics(resolved),
             fetch_max_bytes: count(resolved.integer("fetch.max.bytes")),
             fetch_sessions_max: count(resolved.integer("max.incremental.fetch.session.cache.slots")),
             request_partitions_max: count(resolved.integer("max.request.partition.size.limit")),
@@ -172,16 +172,22 @@ fn net_limits(resolved: &Resolved, memory_bytes: u64) -> NetLimits {
     }
 }
 
-/// How `__consumer_offsets` is made.
-fn offsets_topic(resolved: &Resolved) -> OffsetsTopic {
-    const REPLICATION: &str = "offsets.topic.replication.factor";
-    let int = |name| i32::try_from(resolved.integer(name).unwrap_or(0)).unwrap_or(i32::MAX);
-    OffsetsTopic {
-        partition_count: int("offsets.topic.num.partitions"),
-        replication_factor: resolved
-            .is_set(REPLICATION)
-            .then(|| i16::try_from(int(REPLICATION)).unwrap_or(i16::MAX)),
-        segment_bytes: int("offsets.topic.segment.bytes"),
+/// How the topics that belong to the brokers are made.
+fn internal_topics(resolved: &Resolved) -> InternalTopics {
+    let int = |name: &'static str| i32::try_from(resolved.integer(name).unwrap_or(0)).unwrap_or(i32::MAX);
+    let set = |name| resolved.is_set(name).then(|| i16::try_from(int(name)).unwrap_or(i16::MAX));
+    InternalTopics {
+        offsets: InternalTopic {
+            partition_count: int("offsets.topic.num.partitions"),
+            replication_factor: set("offsets.topic.replication.factor"),
+            segment_bytes: int("offsets.topic.segment.bytes"),
+        },
+        transactions: InternalTopic {
+            partition_count: int("transaction.state.log.num.partitions"),
+            replication_factor: set("transaction.state.log.replication.factor"),
+            segment_bytes: int("transaction.state.log.segment.bytes"),
+        },
+        transactions_isr_min: set("transaction.state.log.min.isr"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The broker's keys. Names, meanings and defaults are Apache Kafka 4.x's where Kafka has the key;
 //! a default that differs says so in its description.
 
-use super::group_keys;
+use super::{group_keys, internal_topic_keys};
 use super::table::{Key, Kind, Unit};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -480,7 +480,7 @@ pub const ALIASES: &[(&str, &str)] = &[("log.dir", "log.dirs"), ("broker.id", "n
 
 /// Every key of the broker, in the order of the reference document.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(group_keys::KEYS)
+    KEYS.iter().chain(group_keys::KEYS).chain(internal_topic_keys::KEYS)
 }
 
 /// The key of this name.

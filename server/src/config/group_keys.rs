@@ -92,25 +92,6 @@ pub const KEYS: &[Key] = &[
     )
     .unit(Unit::Milliseconds),
     Key::new(
-        "offsets.topic.num.partitions",
-        Kind::Int(1, 100_000),
-        Some("50"),
-        "Partitions of __consumer_offsets, when it is made; each is a coordinator of its own.",
-    ),
-    Key::new(
-        "offsets.topic.replication.factor",
-        Kind::Short(1, 32767),
-        Some("3"),
-        "Replicas of __consumer_offsets, when it is made. Not set: as many as there are brokers, three at most.",
-    ),
-    Key::new(
-        "offsets.topic.segment.bytes",
-        Kind::Int(1_048_576, INT_MAX),
-        Some("104857600"),
-        "The largest segment of __consumer_offsets, when it is made.",
-    )
-    .unit(Unit::Bytes),
-    Key::new(
         "ringmain.groups.max.bytes",
         Kind::Long(1_048_576, i64::MAX),
         None,

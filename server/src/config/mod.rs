@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod broker_keys;
 pub mod group_keys;
+pub mod internal_topic_keys;
 mod groups;
 pub mod kafka_keys;
 pub mod layers;

@@ -77,9 +77,6 @@ pub const REASONS: &[(&str, &[&str])] = &[
     (
         "transactions are not built yet",
         &[
-            "transaction.state.log.replication.factor",
-            "transaction.state.log.min.isr",
-            "transaction.state.log.num.partitions",
             "transaction.*",
             "transactional.*",
             "add.partitions.to.txn.retry.backoff.ms",

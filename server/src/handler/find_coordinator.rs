@@ -3,11 +3,11 @@
 //! Versions: 0 (groups) · 1 (transactions; error messages) · 3 (flexible) · 4 (many keys) · 5 (transaction errors) ·
 //! 6 (share groups).
 //!
-//! Left out: authorization; transactions and share groups, which are not built (`COORDINATOR_NOT_AVAILABLE`, which is what
-//! Apache says while no coordinator is there, and `INVALID_REQUEST`, which is what it says with share groups off).
+//! Left out: authorization; share groups, which are not built (`INVALID_REQUEST`, which is what Apache says with share
+//! groups off). Transactions are not built either: their coordinator is found, and says what it has to say.
 //!
-//! Where Apache makes `__consumer_offsets` and answers `COORDINATOR_NOT_AVAILABLE` until it is there, the answer here comes
-//! when it can be used.
+//! Where Apache makes `__consumer_offsets` or `__transaction_state` and answers `COORDINATOR_NOT_AVAILABLE` until it is
+//! there, the answer here comes when it can be used.
 
 use ringmain_protocol::error_code::ErrorCode;
 use ringmain_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -16,10 +16,9 @@ use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
 use super::turns::Turns;
+use super::made_topics::{self, TRANSACTIONS_TOPIC};
 use super::{Answer, Broker, Context, topics};
 use crate::group::OFFSETS_TOPIC;
-use crate::metadata::error::ErrorCode as ControllerCode;
-use crate::metadata::request::CreateTopicSpec;
 
 /// First version with many keys.
 const MANY_SINCE: i16 = 4;
@@ -42,16 +41,20 @@ pub(super) async fn handle<I: Io>(
     context: &Context,
     request: FindCoordinatorRequest,
 ) -> Answer<FindCoordinatorResponse> {
-    let made = match request.key_type {
-        GROUP => make_offsets_topic(broker).await,
-        TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
+    let topic = match request.key_type {
+        GROUP => Ok(OFFSETS_TOPIC),
+        TRANSACTION => Ok(TRANSACTIONS_TOPIC),
         _ => Err(ErrorCode::InvalidRequest),
+    };
+    let made = match topic {
+        Ok(name) => make_topic(broker, name).await.map(|()| name),
+        Err(code) => Err(code),
     };
     let keys = if context.version >= MANY_SINCE { request.coordinator_keys } else { vec![request.key] };
     let (mut coordinators, mut turns) = (Vec::with_capacity(keys.len()), Turns::default());
     for key in keys {
         turns.entry_done().await;
-        let found = made.and_then(|()| find(broker, context, &key));
+        let found = made.and_then(|topic| find(broker, context, topic, &key));
         coordinators.push(coordinator(key, found));
     }
     if context.version >= MANY_SINCE {
@@ -79,44 +82,29 @@ fn coordinator(key: Str, found: Result<Place, ErrorCode>) -> Coordinator {
     }
 }
 
-/// Where a group's coordinator is: at the leader of its partition.
-fn find<I: Io>(broker: &Broker<I>, context: &Context, group_id: &str) -> Result<Place, ErrorCode> {
+/// Where a coordinator is: at the leader of the partition of `topic` that the key hashes to.
+fn find<I: Io>(broker: &Broker<I>, context: &Context, topic: &str, key: &str) -> Result<Place, ErrorCode> {
     let unavailable = ErrorCode::CoordinatorNotAvailable;
     let image = broker.image();
-    let topic = image.topic_by_name(OFFSETS_TOPIC).ok_or(unavailable)?;
+    let topic = image.topic_by_name(topic).ok_or(unavailable)?;
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let index = usize::try_from(crate::group::partition_of(group_id, count)).unwrap_or(0);
+    let index = usize::try_from(crate::group::partition_of(key, count)).unwrap_or(0);
     let leader = topic.partitions.get(index).ok_or(unavailable)?.leader;
     let mut nodes = topics::nodes(&image, broker.listener_name(context.peer.listener));
     let node = nodes.find(|node| node.id == leader).ok_or(unavailable)?;
     Ok(Place { node_id: node.id, host: Str::from(node.host), port: node.port })
 }
 
-/// Makes the topic that groups live in, if it is not there. Somebody else may have been faster.
-async fn make_offsets_topic<I: Io>(broker: &Broker<I>) -> Result<(), ErrorCode> {
-    if broker.image().topic_by_name(OFFSETS_TOPIC).is_some() {
+/// Makes the topic that coordinators of a kind live in, if it is not there.
+async fn make_topic<I: Io>(broker: &Broker<I>, name: &str) -> Result<(), ErrorCode> {
+    if broker.image().topic_by_name(name).is_some() {
         return Ok(());
     }
-    let settings = &broker.settings().offsets_topic;
-    let brokers = broker.image().brokers.values().filter(|registered| !registered.fenced).count();
-    let as_many = i16::try_from(brokers.clamp(1, 3)).unwrap_or(1);
-    let set = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", settings.segment_bytes.to_string()),
-    ];
-    let spec = CreateTopicSpec {
-        name: OFFSETS_TOPIC.to_owned(),
-        partition_count: settings.partition_count,
-        replication_factor: settings.replication_factor.unwrap_or(as_many),
-        assignments: Vec::new(),
-        configs: set.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-    };
-    match broker.controller().create_topics(vec![spec], false).await.pop() {
-        Some(Err(error)) if error.code != ControllerCode::TopicAlreadyExists => {
-            tracing::error!(%error, "the topic of groups cannot be made");
-            Err(ErrorCode::CoordinatorNotAvailable)
-        }
-        _ => Ok(()),
+    for made in made_topics::make(broker, &[name]).await {
+        made.map_err(|error| {
+            tracing::error!(topic = name, %error, "the topic of coordinators cannot be made");
+            ErrorCode::CoordinatorNotAvailable
+        })?;
     }
+    Ok(())
 }

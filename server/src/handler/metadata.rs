@@ -7,11 +7,11 @@
 //! Left out: authorization, so authorized operations are all there are.
 //!
 //! Order, as in `KafkaApis.handleTopicMetadataRequest`: the request fits its version → ids, if any is given, else names →
-//! known topics are described → unknown ones: created if the request and `auto.create.topics.enable` allow,
-//! else `INVALID_TOPIC_EXCEPTION` or `UNKNOWN_TOPIC_OR_PARTITION`.
+//! known topics are described → unknown ones are created if the request and `auto.create.topics.enable` allow →
+//! `INVALID_TOPIC_EXCEPTION` or `UNKNOWN_TOPIC_OR_PARTITION`.
 //!
-//! A topic that is created here can be used when the answer arrives, where Apache first answers
-//! `LEADER_NOT_AVAILABLE`. A leader epoch that is not known is −1, never 0: clients trust it from version 9 on.
+//! A topic that is created here is answered with `UNKNOWN_TOPIC_OR_PARTITION` this once, as by Apache, but can be used
+//! when that arrives; why one cannot be created is said at once, where Apache goes on with that code. A leader epoch that is not known is −1, never 0: clients trust it from version 9 on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,10 +25,8 @@ use ringmain_protocol::wire::{Str, Uuid};
 use ringmain_storage::io::Io;
 
 use super::turns::Turns;
-use super::{Answer, Broker, Context, errors, topics};
-use crate::metadata::error::ErrorCode as ControllerCode;
+use super::{Answer, Broker, Context, errors, made_topics, topics};
 use crate::metadata::image::{MetadataImage, TopicImage};
-use crate::metadata::request::CreateTopicSpec;
 
 /// First version that may name topics by id.
 const TOPICS_BY_ID_SINCE: i16 = 12;
@@ -145,32 +143,21 @@ async fn by_name<I: Io>(
     described
 }
 
-/// Creates topics with the broker's defaults and describes them. Somebody else may have been faster: fine.
+/// Creates topics. They are not described yet even though they could be: clients that ask whether a topic is gone rely on
+/// that, and all of them ask again, as they must with Apache.
 async fn create<I: Io>(broker: &Broker<I>, names: Vec<Str>) -> Vec<MetadataResponseTopic> {
-    let specs = names
-        .iter()
-        .map(|name| CreateTopicSpec {
-            name: name.to_string(),
-            partition_count: -1,
-            replication_factor: -1,
-            assignments: Vec::new(),
-            configs: Vec::new(),
-        })
-        .collect();
-    let results = broker.controller().create_topics(specs, false).await;
-    let image = broker.image();
-    names
-        .into_iter()
-        .zip(results)
-        .map(|(name, result)| match (result, image.topic_by_name(&name)) {
-            (_, Some(topic)) => describe(&image, topic),
-            (Err(error), None) if error.code != ControllerCode::TopicAlreadyExists => {
+    let results = made_topics::make(broker, &names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
+    let answered = names.into_iter().zip(results).map(|(name, result)| {
+        let code = match result {
+            Ok(()) => ErrorCode::UnknownTopicOrPartition,
+            Err(error) => {
                 tracing::warn!(topic = %name, %error, "topic could not be created on first use");
-                unknown(Some(name), Uuid::ZERO, errors::controller(&error))
+                errors::controller(&error)
             }
-            (_, None) => unknown(Some(name), Uuid::ZERO, ErrorCode::LeaderNotAvailable),
-        })
-        .collect()
+        };
+        unknown(Some(name), Uuid::ZERO, code)
+    });
+    answered.collect()
 }
 
 /// A topic that is not described.
@@ -209,5 +196,45 @@ fn describe(image: &MetadataImage, topic: &Arc<TopicImage>) -> MetadataResponseT
         is_internal: topics::is_internal(&topic.name),
         partitions,
         ..MetadataResponseTopic::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmain_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+    use ringmain_protocol::wire::Str;
+
+    use crate::handler::test_kit::{Kit, with_broker};
+
+    async fn named(kit: &Kit, version: i16, name: &str) -> (i16, usize, bool) {
+        let topic = MetadataRequestTopic { name: Some(Str::from(name)), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
+        let topic = kit.ask(version, &request).await.topics.remove(0);
+        (topic.error_code, topic.partitions.len(), topic.is_internal)
+    }
+
+    #[test]
+    fn a_topic_that_is_made_on_first_use_is_described_from_the_second_request_on() {
+        with_broker(async |kit| {
+            for version in 0..=13 {
+                let name = format!("t{version}");
+                assert_eq!(named(&kit, version, &name).await, (3, 0, false), "version {version}");
+                assert_eq!(named(&kit, version, &name).await, (0, 1, false), "version {version}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_topic_of_the_brokers_is_made_with_its_own_settings_whoever_names_it_first() {
+        with_broker(async |kit| {
+            for (name, codec) in [("__consumer_offsets", "producer"), ("__transaction_state", "uncompressed")] {
+                named(&kit, 1, name).await;
+                let is_internal = true;
+                assert_eq!(named(&kit, 1, name).await, (0, 5, is_internal));
+                let image = kit.broker.image();
+                let configs = image.topic_config(name).unwrap();
+                assert_eq!((&*configs["cleanup.policy"], &*configs["compression.type"]), ("compact", codec));
+            }
+        });
     }
 }

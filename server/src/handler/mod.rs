@@ -43,6 +43,7 @@ mod list_offsets;
 mod list_partition_reassignments;
 mod live_settings;
 mod loggers;
+mod made_topics;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -88,6 +89,7 @@ use crate::runtime::traffic::Traffic;
 use init_producer_id::ProducerIds;
 use live_settings::LiveSettings;
 
+pub use made_topics::{InternalTopic, InternalTopics};
 pub use request::{BadRequest, ListenerId, Peer, Request};
 pub use response::{Part, Response};
 pub use workload::{Right, Workload};
@@ -99,17 +101,6 @@ pub struct ListenerAddress {
     pub address: SocketAddr,
     /// The listener's name, such as `PLAINTEXT`.
     pub name: String,
-}
-
-/// How `__consumer_offsets` is made when it is first needed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OffsetsTopic {
-    /// `offsets.topic.num.partitions`.
-    pub partition_count: i32,
-    /// `offsets.topic.replication.factor`; `None` is as many as there are brokers, three at most.
-    pub replication_factor: Option<i16>,
-    /// `offsets.topic.segment.bytes`.
-    pub segment_bytes: i32,
 }
 
 /// What the handlers need to know of the configuration.
@@ -140,7 +131,7 @@ pub struct Settings {
     /// What groups are bound to.
     pub groups: GroupSettings,
     /// How the topic that holds them is made.
-    pub offsets_topic: OffsetsTopic,
+    pub internal_topics: InternalTopics,
     /// `max.incremental.fetch.session.cache.slots`: fetch sessions of all shards together.
     pub fetch_sessions_max: usize,
     /// Keys that were set when the broker was started, by file, flag or environment, with their values.

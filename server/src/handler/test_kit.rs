@@ -23,8 +23,10 @@ use ringmain_storage::record::compression::Codec;
 use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
-use super::OffsetsTopic;
-use super::{Broker, BrokerParts, ListenerAddress, ListenerId, Part, Peer, Request, Response, Settings};
+use super::{
+    Broker, BrokerParts, InternalTopic, InternalTopics, ListenerAddress, ListenerId, Part, Peer, Request, Response,
+    Settings,
+};
 use crate::control::in_memory::in_memory;
 use crate::group::GroupSettings;
 use crate::metadata::request::CreateTopicSpec;
@@ -42,6 +44,11 @@ pub(super) struct Kit {
 /// A client on this host.
 pub(super) fn peer() -> Peer {
     Peer { address: SocketAddr::from(([127, 0, 0, 1], 1)), listener: ListenerId::default() }
+}
+
+fn internal_topics() -> InternalTopics {
+    let topic = InternalTopic { partition_count: 5, replication_factor: None, segment_bytes: 100 << 20 };
+    InternalTopics { offsets: topic.clone(), transactions: topic, transactions_isr_min: None }
 }
 
 /// Runs a test against a new broker.
@@ -73,11 +80,7 @@ impl Kit {
             fetch_max_bytes: 1 << 20,
             fetch_sessions_max: 1000,
             groups: GroupSettings::default(),
-            offsets_topic: OffsetsTopic {
-                partition_count: 5,
-                replication_factor: None,
-                segment_bytes: 100 << 20,
-            },
+            internal_topics: internal_topics(),
             request_partitions_max: 2000,
             recordless_request_bytes_max: 4 << 20,
             batch_bytes_max: store.batch_bytes_max(),
