@@ -1,8 +1,8 @@
 //! The broker's keys. Names, meanings and defaults are Apache Kafka 4.x's where Kafka has the key;
 //! a default that differs says so in its description.
 
-use super::{group_keys, internal_topic_keys};
 use super::table::{Key, Kind, Unit};
+use super::{group_keys, internal_topic_keys};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const COMPRESSION: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];

@@ -4,8 +4,8 @@
 pub mod broker;
 pub mod broker_keys;
 pub mod group_keys;
-pub mod internal_topic_keys;
 mod groups;
+pub mod internal_topic_keys;
 pub mod kafka_keys;
 pub mod layers;
 pub mod listeners;

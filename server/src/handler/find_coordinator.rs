@@ -15,8 +15,8 @@ use ringmain_protocol::messages::find_coordinator_response::{Coordinator, FindCo
 use ringmain_protocol::wire::Str;
 use ringmain_storage::io::Io;
 
-use super::turns::Turns;
 use super::made_topics::{self, TRANSACTIONS_TOPIC};
+use super::turns::Turns;
 use super::{Answer, Broker, Context, topics};
 use crate::group::OFFSETS_TOPIC;
 

@@ -49,7 +49,8 @@ pub(super) async fn make<I: Io>(broker: &Broker<I>, names: &[&str]) -> Vec<Resul
 /// How a topic is made, with `replicas` if its key says nothing.
 fn spec(internal: &InternalTopics, name: &str, replicas: i16) -> CreateTopicSpec {
     let of_brokers = |topic: &InternalTopic, configs: Vec<(&str, String)>| {
-        let common = [("cleanup.policy", "compact".to_owned()), ("segment.bytes", topic.segment_bytes.to_string())];
+        let common =
+            [("cleanup.policy", "compact".to_owned()), ("segment.bytes", topic.segment_bytes.to_string())];
         let configs = common.into_iter().chain(configs);
         CreateTopicSpec {
             name: name.to_owned(),

@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn a_topic_of_the_brokers_is_made_with_its_own_settings_whoever_names_it_first() {
         with_broker(async |kit| {
-            for (name, codec) in [("__consumer_offsets", "producer"), ("__transaction_state", "uncompressed")] {
+            for (name, codec) in [("__consumer_offsets", "producer"), ("__transaction_state", "uncompressed")]
+            {
                 named(&kit, 1, name).await;
                 let is_internal = true;
                 assert_eq!(named(&kit, 1, name).await, (0, 5, is_internal));

@@ -24,8 +24,8 @@ use ringmain_storage::record::validate::ProducerBatch;
 use ringmain_storage::types::{PartitionIndex, PartitionKey};
 
 use super::{
-    Broker, BrokerParts, InternalTopic, InternalTopics, ListenerAddress, ListenerId, Part, Peer, Request, Response,
-    Settings,
+    Broker, BrokerParts, InternalTopic, InternalTopics, ListenerAddress, ListenerId, Part, Peer, Request,
+    Response, Settings,
 };
 use crate::control::in_memory::in_memory;
 use crate::group::GroupSettings;
