@@ -72,6 +72,13 @@ impl Coordinator {
             self.groups_tally.exchange(Tally::default(), Tally::of_consumers(&group));
             self.consumers.insert(Arc::clone(id), group);
         }
+        match &record {
+            ConsumerRecord::Member(member, None) => self.forget_member(id, member),
+            ConsumerRecord::Member(member, Some(facts)) if facts.classic.is_none() => {
+                self.forget_classic(id, member);
+            }
+            _ => {}
+        }
         let Some(group) = self.consumers.get_mut(id) else { return };
         let before = Tally::of_consumers(group);
         group.apply(record);
@@ -469,6 +476,24 @@ impl Coordinator {
             .for_each(|each| tally.exchange(Tally::default(), each));
         assert_eq!(self.groups_tally, tally);
         assert!(self.consumers.keys().all(|id| !self.groups.contains_key(id)));
+        self.timers.keys().for_each(|key| assert!(self.is_of_use(key), "{key:?} is left over"));
+    }
+
+    /// Whether somebody is there whom a deadline is about.
+    fn is_of_use(&self, key: &TimerKey) -> bool {
+        let member = |group: &str, id: &str| self.consumers.get(group).and_then(|group| group.member(id));
+        match key {
+            TimerKey::Session(group, id) => {
+                member(group, id).is_some()
+                    || self.groups.get(group).is_some_and(|group| group.session_ids().any(|it| it == id))
+            }
+            TimerKey::Join(group) | TimerKey::Sync(group) => self.groups.contains_key(group),
+            TimerKey::Revoke(group, id) => member(group, id).is_some_and(|it| it.is_revoking()),
+            TimerKey::ClassicJoin(group, id) | TimerKey::ClassicSync(group, id) => {
+                member(group, id).is_some_and(|it| it.facts.classic.is_some())
+            }
+            TimerKey::Expiry => true,
+        }
     }
 }
 

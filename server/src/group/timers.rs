@@ -70,6 +70,14 @@ impl Timers {
 }
 
 #[cfg(test)]
+impl Timers {
+    /// What there are deadlines for.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &TimerKey> {
+        self.by_key.keys()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::{Duration, TimerKey, Timers};
 

@@ -16,7 +16,7 @@ use super::super::turn::Turn;
 use super::asks::{Beat, Beaten};
 use super::assignor::Assignor;
 use super::group::{ConsumerGroup, Seen};
-use super::member::{Assignment, Current, LEAVING_FOR_A_WHILE, Member, MemberState, Owned};
+use super::member::{Assignment, Current, LEAVING_FOR_A_WHILE, Member, Owned};
 use super::plan::Plan;
 use super::record::ConsumerRecord;
 
@@ -73,7 +73,7 @@ impl Coordinator {
     /// Sees to it that a member gives up in time what it has to, or is given up.
     pub(in crate::group) fn watch_revoking(&mut self, group_id: &Arc<str>, member: &Member, turn: &Turn<'_>) {
         let key = TimerKey::Revoke(Arc::clone(group_id), Arc::clone(&member.id));
-        if member.current.state == MemberState::Unrevoked && member.facts.classic.is_none() {
+        if member.is_revoking() {
             self.timers.set(key, turn.now + duration_ms(member.facts.rebalance_timeout_ms));
         } else {
             self.timers.cancel(&key);

@@ -39,6 +39,7 @@ impl Coordinator {
             let away = Current { epoch, revoking, ..member.current.clone() };
             let record = ConsumerRecord::Current(Arc::clone(&id), Some(away));
             self.write(vec![Record::Consumer(Arc::clone(&beat.group_id), record)], turn)?;
+            self.timers.cancel(&TimerKey::Revoke(Arc::clone(&beat.group_id), Arc::clone(&id)));
         } else {
             self.fence(&beat.group_id, &BTreeSet::from([Arc::clone(&id)]), turn)?;
         }
@@ -69,9 +70,7 @@ impl Coordinator {
         plan.remove_all(ids);
         let records = plan.records.into_iter();
         let records = records.map(|record| Record::Consumer(Arc::clone(group_id), record)).collect();
-        self.write(records, turn)?;
-        ids.iter().for_each(|id| self.forget_member(group_id, id));
-        Ok(())
+        self.write(records, turn)
     }
 
     /// A member was not heard of in time, or did not do in time what it had to.
@@ -94,13 +93,15 @@ impl Coordinator {
     /// Nobody waits for anything of a member any more.
     pub(in crate::group) fn forget_member(&mut self, group_id: &Arc<str>, id: &Arc<str>) {
         let (group, member) = (|| Arc::clone(group_id), || Arc::clone(id));
-        for key in [
-            TimerKey::Session(group(), member()),
-            TimerKey::Revoke(group(), member()),
-            TimerKey::ClassicJoin(group(), member()),
-            TimerKey::ClassicSync(group(), member()),
-        ] {
-            self.timers.cancel(&key);
-        }
+        self.timers.cancel(&TimerKey::Session(group(), member()));
+        self.timers.cancel(&TimerKey::Revoke(group(), member()));
+        self.forget_classic(group_id, id);
+    }
+
+    /// Nobody waits for what only those do that speak the classic protocol.
+    pub(in crate::group) fn forget_classic(&mut self, group_id: &Arc<str>, id: &Arc<str>) {
+        let (group, member) = (|| Arc::clone(group_id), || Arc::clone(id));
+        self.timers.cancel(&TimerKey::ClassicJoin(group(), member()));
+        self.timers.cancel(&TimerKey::ClassicSync(group(), member()));
     }
 }

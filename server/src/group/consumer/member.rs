@@ -170,6 +170,13 @@ impl Member {
         Self { id, ..Self::default() }
     }
 
+    /// Whether it has to give partitions up in time. One that is away has, and one that speaks the classic protocol is
+    /// expected to join.
+    pub(in crate::group) fn is_revoking(&self) -> bool {
+        let Current { epoch, state, .. } = self.current;
+        state == MemberState::Unrevoked && epoch != LEAVING_FOR_A_WHILE && self.facts.classic.is_none()
+    }
+
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
         let facts = &self.facts;
