@@ -66,6 +66,8 @@ fn partitions_that_are_not_there_are_not_taken_over_whatever_a_leader_says() {
     let (mut world, old) = world_with(vec![-5, 0, 1, 2, 3, 9, i32::MAX]);
     let mut new = Consumer::new("b", &["t"]);
     assert_eq!(new.told(&mut world), "b@2 []");
+    let known = world.coordinator.consumers[GROUP].member(&old.member_id).unwrap();
+    assert!(known.current.held().map(|(_, partition)| partition).eq(0..4));
     let old = member_of(&told(world.join(&again(&old))));
     let half = embedded::assignment_bytes(0, &[("t".into(), vec![0, 1])]);
     assert_eq!(given(&mut world, &old), Ok(half));

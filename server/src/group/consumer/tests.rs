@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use ringmain_protocol::ErrorCode;
 
+use super::super::record::Record;
 use super::super::test_kit::{GROUP, World, commit_request};
 use super::super::{MemberRef, consumer::Asker};
 use super::asks::Beat;
 use super::member::{Assignment, LEAVING, LEAVING_FOR_A_WHILE};
+use super::record::{ConsumerRecord, GroupEpoch};
 use super::settings::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 use super::test_members::Consumer;
 
@@ -305,4 +307,19 @@ fn preferred_assignors_are_counted() {
     a.leave(&mut world, LEAVING).unwrap();
     let group = world.coordinator.describe_consumers(GROUP, &world.settings).unwrap();
     assert_eq!(&*group.assignor, "uniform");
+}
+
+#[test]
+fn the_last_epoch_there_is_has_none_after_it() {
+    let mut world = world();
+    let epoch = GroupEpoch { epoch: i32::MAX - 1, metadata_hash: 0 };
+    let record = Record::Consumer(GROUP.into(), ConsumerRecord::Epoch(Some(epoch)));
+    world.step(|coordinator, turn| coordinator.write(vec![record], turn)).unwrap();
+    let mut a = Consumer::new("a", &["t"]);
+    assert_eq!(a.told(&mut world), format!("a@{} [1/0 1/1 1/2 1/3]", i32::MAX));
+    let mut b = Consumer::new("b", &["t"]);
+    b.beat(&mut world).unwrap();
+    a.leave(&mut world, LEAVING).unwrap();
+    assert_eq!(described(&world), format!("Stable {0}/{0} b@{0}", i32::MAX));
+    replays(&mut world);
 }
