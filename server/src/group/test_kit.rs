@@ -42,11 +42,14 @@ impl RecordSink for ListLog {
 }
 
 impl ListLog {
-    /// Leaves of each key only the newest record.
+    /// Leaves of each key only the newest record, and of what was taken away nothing: replaying stays short.
     pub(super) fn compact(&mut self) {
         let mut seen = std::collections::BTreeSet::new();
         self.records.reverse();
-        self.records.retain(|record| seen.insert(record.to_bytes().unwrap().0));
+        self.records.retain(|record| {
+            let (key, value) = record.to_bytes().unwrap();
+            seen.insert(key) && value.is_some()
+        });
         self.records.reverse();
     }
 }
