@@ -129,10 +129,13 @@ impl Coordinator {
 
     /// Everything is replayed: members have to be heard of from now on.
     pub fn on_loaded(&mut self, turn: &mut Turn<'_>) {
-        let large: Vec<Arc<str>> = self
+        // The limit was lowered: the next generation has as many as it allows. Or the broker ended before a rebalance began.
+        let members_max = turn.settings.members_max;
+        let has_to_begin = |group: &ClassicGroup| group.len() > members_max || group.expects_rebalance();
+        let unsettled: Vec<Arc<str>> = self
             .groups
             .values()
-            .filter(|group| group.len() > turn.settings.members_max)
+            .filter(|group| has_to_begin(group))
             .map(|group| Arc::clone(group.id()))
             .collect();
         for group in self.groups.values_mut() {
@@ -140,8 +143,7 @@ impl Coordinator {
             let mut step = Step { group, timers: &mut self.timers, turn };
             ids.iter().for_each(|id| step.renew_session(id));
         }
-        for id in large {
-            // The limit was lowered: the next generation has as many as it allows.
+        for id in unsettled {
             self.step(&id, turn, |step| {
                 step.begin_rebalance();
             });

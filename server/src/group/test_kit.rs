@@ -23,17 +23,25 @@ use crate::counters::GroupCounters;
 /// The group that tests are about.
 pub(super) const GROUP: &str = "g";
 
-/// A log that is a list. It refuses everything while it is told to.
+/// A log that is a list. It refuses everything while it is told to, and batches that are larger than it is told.
 #[derive(Debug, Default)]
 pub(super) struct ListLog {
     pub(super) records: Vec<Record>,
     pub(super) refuses: Option<ErrorCode>,
+    pub(super) batch_bytes_max: Option<usize>,
 }
 
 impl RecordSink for ListLog {
     fn append(&mut self, records: &[Record], _: TimestampMs) -> Result<Offset, ErrorCode> {
         if let Some(code) = self.refuses {
             return Err(code);
+        }
+        let bytes = |record: &Record| {
+            let (key, value) = record.to_bytes().unwrap();
+            key.len() + value.map_or(0, |value| value.len())
+        };
+        if self.batch_bytes_max.is_some_and(|max| records.iter().map(bytes).sum::<usize>() > max) {
+            return Err(ErrorCode::UnknownServerError);
         }
         let first = i64::try_from(self.records.len()).unwrap();
         self.records.extend_from_slice(records);
@@ -280,6 +288,24 @@ pub(super) fn again(member: &MemberRef) -> JoinRequest {
 /// A static member that does not know its id.
 pub(super) fn named(name: &str) -> JoinRequest {
     JoinRequest { instance_id: Some(name.into()), ..by_old_client() }
+}
+
+/// A protocol with a subscription to one topic, by a member that keeps what it has while it joins.
+pub(super) fn keeping_protocol(name: &str, topic: &str, owned: &[(&str, Vec<i32>)]) -> Protocol {
+    let mut metadata = protocol(name, topic).metadata.to_vec();
+    // Version 1 says what the member has.
+    metadata[1] = 1;
+    let put = |metadata: &mut Vec<u8>, number: usize| {
+        metadata.extend_from_slice(&i32::try_from(number).unwrap().to_be_bytes());
+    };
+    put(&mut metadata, owned.len());
+    for (topic, partitions) in owned {
+        metadata.extend_from_slice(&[0, u8::try_from(topic.len()).unwrap()]);
+        metadata.extend_from_slice(topic.as_bytes());
+        put(&mut metadata, partitions.len());
+        partitions.iter().for_each(|partition| metadata.extend_from_slice(&partition.to_be_bytes()));
+    }
+    Protocol { name: name.into(), metadata: metadata.into() }
 }
 
 /// A protocol with a subscription to one topic.

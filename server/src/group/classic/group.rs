@@ -169,6 +169,18 @@ impl ClassicGroup {
         group
     }
 
+    /// Has its record say that a rebalance has to begin: nobody leads. The first generation that is written has a leader.
+    pub(in crate::group) fn expect_rebalance(&mut self) {
+        if let Some(value) = &mut self.persisted {
+            value.leader = None;
+        }
+    }
+
+    /// Whether its record says so, and none has begun since.
+    pub(in crate::group) fn expects_rebalance(&self) -> bool {
+        self.state == State::Stable && self.persisted.as_ref().is_some_and(|value| value.leader.is_none())
+    }
+
     /// Tells everyone who waits that nothing comes of it.
     pub(in crate::group) fn answer_all(&mut self, code: ErrorCode) {
         for id in self.member_ids() {

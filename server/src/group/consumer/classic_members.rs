@@ -17,7 +17,7 @@ use super::super::embedded;
 use super::super::record::Record;
 use super::super::timers::TimerKey;
 use super::super::turn::Turn;
-use super::convert::{named, numbered};
+use super::convert::{Coming, named, numbered};
 use super::group::{ConsumerGroup, Seen};
 use super::member::{Assignment, ClassicFacts, Current, Member, MemberState};
 use super::plan::Plan;
@@ -31,10 +31,8 @@ struct Outcome {
     records: Vec<ConsumerRecord>,
     seen: Seen,
     after: Member,
-    target: Assignment,
-    /// The member in whose place it comes, if the group goes back to the classic protocol with it.
-    replaced: Option<Arc<str>>,
-    has_changed: bool,
+    /// Whether everyone has what it is meant to have, if the group goes back to the classic protocol with it.
+    is_settled: bool,
 }
 
 impl Coordinator {
@@ -71,38 +69,25 @@ impl Coordinator {
         check_join(group, request, id, turn)?;
         let replaced = request.instance_id.as_deref().and_then(|name| group.static_member(name));
         let replaced = replaced.filter(|_| request.member_id.is_empty()).map(|known| Arc::clone(&known.id));
-        let replaced = replaced.filter(|known| {
-            let gone = BTreeSet::from([Arc::clone(known)]);
-            let alone = group.members().len() == 1 && turn.settings.consumer.downgrades;
-            alone || self.downgrades_without(group_id, &gone, turn)
-        });
-        let outcome = next(group, request, (id, replaced), turn)?;
-        if let Some(replaced) = &outcome.replaced {
-            let gone = BTreeSet::from([Arc::clone(replaced)]);
-            let target = outcome.target.clone();
-            self.downgrade(group_id, &gone, Some((&outcome.after, target)), turn)?;
-            if outcome.has_changed {
-                self.step(group_id, turn, |step| {
-                    step.begin_rebalance();
-                });
+        if let Some(replaced) = replaced {
+            let gone = BTreeSet::from([replaced]);
+            if self.downgrades_without(group_id, &gone, true, turn) {
+                let (generation_id, outcome) = (group.epoch(), next(group, request, (id, true), turn)?);
+                let coming = Coming { member: &outcome.after, is_settled: outcome.is_settled };
+                if self.downgrade(group_id, &gone, Some(&coming), turn)? {
+                    return Ok(joined(request, generation_id));
+                }
             }
-        } else {
-            let of_group = |record| Record::Consumer(Arc::clone(group_id), record);
-            self.write(outcome.records.into_iter().map(of_group).collect(), turn)?;
-            if let Some(group) = self.consumers.get_mut(group_id) {
-                group.seen = outcome.seen;
-            }
-            self.watch_classic(group_id, request, id, turn);
         }
-        let protocols = &outcome.after.facts.classic.as_ref().map(|classic| &classic.protocols);
-        Ok(Joined {
-            generation_id: outcome.after.current.epoch,
-            protocol_type: Some(Arc::from(CONSUMER)),
-            protocol_name: protocols.and_then(|all| all.first()).map(|first| Arc::clone(&first.name)),
-            leader: Arc::default(),
-            skip_assignment: false,
-            members: Vec::new(),
-        })
+        let group = self.consumers.get(group_id).ok_or(ErrorCode::UnknownMemberId)?;
+        let outcome = next(group, request, (id, false), turn)?;
+        let of_group = |record| Record::Consumer(Arc::clone(group_id), record);
+        self.write(outcome.records.into_iter().map(of_group).collect(), turn)?;
+        if let Some(group) = self.consumers.get_mut(group_id) {
+            group.seen = outcome.seen;
+        }
+        self.watch_classic(group_id, request, id, turn);
+        Ok(joined(request, outcome.after.current.epoch))
     }
 
     fn watch_classic(&mut self, group_id: &Arc<str>, request: &JoinRequest, id: &Arc<str>, turn: &Turn<'_>) {
@@ -205,11 +190,23 @@ impl Coordinator {
     }
 }
 
-/// What joining comes to.
+/// What a member is told that joined: nobody leads.
+fn joined(request: &JoinRequest, generation_id: i32) -> Joined {
+    Joined {
+        generation_id,
+        protocol_type: Some(Arc::from(CONSUMER)),
+        protocol_name: request.protocols.first().map(|first| Arc::clone(&first.name)),
+        leader: Arc::default(),
+        skip_assignment: false,
+        members: Vec::new(),
+    }
+}
+
+/// What joining comes to, in a group that stays what it is or `goes_back` to the classic protocol.
 fn next(
     group: &ConsumerGroup,
     request: &JoinRequest,
-    (id, replaced): (&Arc<str>, Option<Arc<str>>),
+    (id, goes_back): (&Arc<str>, bool),
     turn: &Turn<'_>,
 ) -> Result<Outcome, ErrorCode> {
     let first = request.protocols.first().ok_or(ErrorCode::InconsistentGroupProtocol)?;
@@ -234,16 +231,21 @@ fn next(
     for (topic, partition) in numbered(&said.owned, turn.cluster) {
         owned.entry(topic).or_default().insert(partition);
     }
-    let (epoch, target) = match &replaced {
+    let is_settled = plan.is_settled_without(&after);
+    let (epoch, target) = if goes_back {
         // The group's last sharing stays; who leads shares out anew if it has to.
-        Some(_) => (group.target_epoch(), group.target(id, request.instance_id.as_deref())),
-        None => plan.retarget(&after),
+        (group.target_epoch(), group.target(id, request.instance_id.as_deref()))
+    } else {
+        plan.retarget(&after)
     };
-    if replaced.is_none() || !has_changed {
+    if !goes_back || is_settled {
         after.current = plan.reconcile(&after, (epoch, &target), has_changed, Some(&owned))?;
+    } else {
+        // It has nothing yet, whatever the one in whose place it comes had.
+        after.current = Current::default();
     }
     let Plan { records, seen, .. } = plan;
-    Ok(Outcome { records, seen, after, target, replaced, has_changed })
+    Ok(Outcome { records, seen, after, is_settled })
 }
 
 fn joining_member(

@@ -60,53 +60,86 @@ impl Coordinator {
         }
     }
 
-    /// Whether a group goes back to the classic protocol when these members go: nobody else speaks the new one.
-    pub(super) fn downgrades_without(&self, id: &str, gone: &BTreeSet<Arc<str>>, turn: &Turn<'_>) -> bool {
+    /// Whether a group goes back to the classic protocol when these members go, and one comes that speaks it or none: nobody
+    /// else speaks the new one.
+    pub(super) fn downgrades_without(
+        &self,
+        id: &str,
+        gone: &BTreeSet<Arc<str>>,
+        comes: bool,
+        turn: &Turn<'_>,
+    ) -> bool {
         let Some(group) = self.consumers.get(id) else { return false };
-        let mut left = group.members().values().filter(|member| !gone.contains(&member.id)).peekable();
-        let count = group.members().len() - gone.len();
+        let mut left = group.members().values().filter(|member| !gone.contains(&member.id));
+        let count = group.members().len() - gone.len() + usize::from(comes);
         turn.settings.consumer.downgrades
-            && left.peek().is_some()
-            && count <= turn.settings.members_max
+            && (1..=turn.settings.members_max).contains(&count)
             && left.all(|member| member.facts.classic.is_some())
     }
 
-    /// Makes a classic group of one whose members all speak that protocol, but for those that go or are replaced. `joining`
-    /// comes in the place of one of them, with what it is given.
+    /// Makes a classic group of one whose members all speak that protocol, but for those that go. `coming` joins in the place
+    /// of one of them. False if a classic group, which is one record, is more than the log takes: then the group stays what
+    /// it is, as one that may not go back does.
+    ///
+    /// Its record says what members have, not what they are meant to have: if the group goes over again before the next
+    /// generation begins, that is what others must not be given. That this generation has yet to begin is in the record too
+    /// (nobody leads), since a broker that starts from it would take everyone for settled otherwise; Apache's does.
     pub(super) fn downgrade(
         &mut self,
         id: &Arc<str>,
         gone: &BTreeSet<Arc<str>>,
-        joining: Option<(&Member, Assignment)>,
+        coming: Option<&Coming<'_>>,
         turn: &mut Turn<'_>,
-    ) -> Result<(), ErrorCode> {
-        let Some(group) = self.consumers.get(id) else { return Ok(()) };
+    ) -> Result<bool, ErrorCode> {
+        let Some(group) = self.consumers.get(id) else { return Ok(true) };
         let staying = group.members().values().filter(|member| !gone.contains(&member.id));
-        let staying = staying.map(|member| (member, group.target(&member.id, None)));
-        let classic = downgraded(group, staying.chain(joining), turn);
+        let staying = staying.map(|member| (member, member.current.held_assignment()));
+        let is_settled = coming.is_some_and(|coming| coming.is_settled);
+        let coming = coming.map(|coming| (coming.member, coming.member.current.held_assignment()));
+        let mut classic = downgraded(group, staying.chain(coming), turn);
+        if !is_settled {
+            classic.expect_rebalance();
+        }
         let value = classic.persisted.clone();
         let tombstones = group.tombstones().into_iter();
         let mut records: Vec<Record> =
             tombstones.map(|record| Record::Consumer(Arc::clone(id), record)).collect();
         records.push(Record::Group(Arc::clone(id), value));
-        self.write(records, turn)?;
+        match self.write(records, turn) {
+            Err(ErrorCode::UnknownServerError) => return Ok(false),
+            written => written?,
+        }
         tracing::info!(group = %id, members = classic.len(), "a group goes back to the classic protocol");
         // The record knows one protocol of each member, the members know more.
         let members: Vec<Arc<str>> = classic.members().map(|member| Arc::clone(&member.id)).collect();
         self.put_group(classic);
-        self.step(id, turn, |step| members.iter().for_each(|member| step.renew_session(member)));
-        Ok(())
+        self.step(id, turn, |step| {
+            members.iter().for_each(|member| step.renew_session(member));
+            if !is_settled {
+                step.begin_rebalance();
+            }
+        });
+        Ok(true)
     }
 }
 
-/// A classic group's members in a group of the new protocol: each has what it was given last. `None` if what they say
-/// cannot be read.
+/// A static member that speaks the classic protocol and comes in the place of one that does not, or did not.
+pub(super) struct Coming<'a> {
+    /// The member.
+    pub(super) member: &'a Member,
+    /// Whether everyone has what it is meant to have, so that nobody has to be told.
+    pub(super) is_settled: bool,
+}
+
+/// A classic group's members in a group of the new protocol: each has what it was given last, and what it said it had when it
+/// joined last, since it may have to give that up yet (KIP-429). `None` if what they say cannot be read.
 fn upgraded(classic: &ClassicGroup, turn: &Turn<'_>) -> Option<ConsumerGroup> {
     let mut group = ConsumerGroup::new(Arc::clone(classic.id()));
     let epoch = classic.generation_id();
     group.apply(ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash: 0 })));
     group.apply(ConsumerRecord::TargetEpoch(Some(TargetEpoch { epoch, timestamp: turn.wall_clock.0 })));
     let mut taken = BTreeSet::new();
+    let mut known = Vec::with_capacity(classic.len());
     for member in classic.members() {
         let name = classic.protocol_name();
         let said = name.and_then(|name| member.metadata(name));
@@ -120,6 +153,14 @@ fn upgraded(classic: &ClassicGroup, turn: &Turn<'_>) -> Option<ConsumerGroup> {
         let mut assigned = Owned::new();
         for (topic, partition) in numbered(&given, turn.cluster) {
             // A leader may give one partition to two: the second one loses it.
+            if taken.insert((topic, partition)) {
+                assigned.entry(topic).or_default().insert(partition, epoch);
+            }
+        }
+        known.push((member, subscription, assigned));
+    }
+    for (member, subscription, mut assigned) in known {
+        for (topic, partition) in numbered(&subscription.owned, turn.cluster) {
             if taken.insert((topic, partition)) {
                 assigned.entry(topic).or_default().insert(partition, epoch);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::coordinator::Coordinator;
 use super::super::settings::GroupSettings;
 use super::group::ConsumerGroup;
-use super::member::{Assignment, Member};
+use super::member::Assignment;
 
 /// A group with its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +49,6 @@ pub struct DescribedConsumer {
     pub is_classic: bool,
 }
 
-fn held(member: &Member) -> Assignment {
-    let mut held = Assignment::new();
-    for (topic, partition) in member.current.held() {
-        held.entry(topic).or_default().insert(partition);
-    }
-    held
-}
-
 impl Coordinator {
     /// A group of KIP-848, if it is there.
     pub fn describe_consumers(&self, group_id: &str, settings: &GroupSettings) -> Option<DescribedConsumers> {
@@ -72,7 +64,7 @@ impl Coordinator {
             epoch: member.current.epoch,
             topics: member.facts.topics.iter().cloned().collect(),
             regex: Arc::clone(&member.facts.regex),
-            assignment: held(member),
+            assignment: member.current.held_assignment(),
             target: group.target(&member.id, None),
             is_classic: member.facts.classic.is_some(),
         });

@@ -146,6 +146,16 @@ impl Current {
         of(&self.assigned).into_iter().chain(of(&self.revoking))
     }
 
+    /// The same by topic.
+    #[must_use]
+    pub fn held_assignment(&self) -> Assignment {
+        let mut held = Assignment::new();
+        for (topic, partition) in self.held() {
+            held.entry(topic).or_default().insert(partition);
+        }
+        held
+    }
+
     /// What it has, without epochs.
     #[must_use]
     pub fn assignment(&self) -> Assignment {

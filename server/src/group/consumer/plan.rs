@@ -211,6 +211,12 @@ impl<'a, 't> Plan<'a, 't> {
         (self.epoch, own)
     }
 
+    /// Whether all but this member have what they are meant to have, and nothing asks for another sharing.
+    pub(super) fn is_settled_without(&self, after: &Member) -> bool {
+        let epoch = self.group.target_epoch();
+        self.epoch <= epoch && self.others(after).all(|member| member.current.is_reconciled_to(epoch))
+    }
+
     /// Where the member stands next.
     pub(super) fn reconcile(
         &mut self,

@@ -9,6 +9,7 @@ use ringmain_protocol::ErrorCode;
 use ringmain_storage::types::TopicId;
 
 use super::super::classic::{Assignment as Given, MemberRef, SyncRequest};
+use super::super::cluster::Cluster as _;
 use super::super::coordinator::Coordinator;
 use super::super::embedded;
 use super::super::test_kit::*;
@@ -18,16 +19,24 @@ use super::test_members::Consumer;
 /// Steps of one seed.
 const STEPS: u32 = 20_000;
 
-/// A client of the classic protocol, which gives everything up before it joins.
+/// A client of the classic protocol.
 #[derive(Default)]
 struct Classic {
     name: Option<Arc<str>>,
+    /// Whether it keeps what it has while it joins (KIP-429); others give everything up before.
+    keeps: bool,
     member: Option<MemberRef>,
-    /// All members of the generation, if it leads.
-    others: Vec<Arc<str>>,
+    /// All members of the generation with what they say they have of the first topic, if it leads.
+    others: Vec<(Arc<str>, Vec<i32>)>,
     joining: Option<Joining>,
     syncing: Option<Syncing>,
     owned: Assignment,
+    /// Whether it was told a generation and did not ask yet what it is given.
+    asks: bool,
+    /// Whether it was told to join again.
+    rejoins: bool,
+    /// Whether it was taken out, and does not know yet that it has lost what it had.
+    is_out: bool,
 }
 
 #[derive(Default)]
@@ -38,6 +47,8 @@ struct Crowd {
     /// The group's epoch or generation when it was looked at last, and whether it was of the new protocol.
     epoch: Option<(bool, i32)>,
     made: u32,
+    /// How many words those of the new protocol do not say yet, after all of them left.
+    quiet: u32,
     /// How often it went over, and back.
     ups: u32,
     downs: u32,
@@ -50,7 +61,9 @@ impl Crowd {
         let named = |at: usize, kind: &str| (at < 2).then(|| Arc::from(format!("{kind}{at}")));
         // A name is one member's, whatever it speaks.
         crowd.consumers = (0..5).map(|at| Consumer { name: named(at, "s"), ..Consumer::default() }).collect();
-        crowd.classics = (0..4).map(|at| Classic { name: named(at, "s"), ..Classic::default() }).collect();
+        crowd.classics = (0..4)
+            .map(|at| Classic { name: named(at, "s"), keeps: at % 2 == 0, ..Classic::default() })
+            .collect();
         crowd.world.step(Coordinator::on_loaded);
         crowd
     }
@@ -77,28 +90,40 @@ impl Crowd {
     fn join(&mut self, at: usize, dice: &mut Dice) {
         let classic = &mut self.classics[at];
         let member_id = classic.member.as_ref().map(|member| Arc::clone(&member.member_id));
+        let topic = ["t", "u"][usize::from(dice.below(4) == 0)];
+        let id = self.world.cluster.topic(topic).map(|facts| facts.id);
+        // What it reads no more it gives up before it joins, whatever it is.
+        classic.owned.retain(|owned, _| classic.keeps && id == Some(*owned));
+        let owned = classic.owned.values().map(|all| (topic, all.iter().copied().collect()));
         let request = super::super::JoinRequest {
             member_id: member_id.unwrap_or_default(),
             instance_id: classic.name.clone(),
             rebalance_timeout_ms: 20_000,
-            protocols: vec![protocol("range", ["t", "u"][usize::from(dice.below(4) == 0)])],
+            protocols: vec![match classic.keeps {
+                true => keeping_protocol("range", topic, &owned.collect::<Vec<_>>()),
+                false => protocol("range", topic),
+            }],
             needs_known_id: dice.below(2) == 0,
             ..by_old_client()
         };
-        classic.owned.clear();
-        classic.syncing = None;
+        (classic.syncing, classic.asks, classic.rejoins) = (None, false, false);
         classic.joining = Some(self.world.join(&request));
     }
 
     fn sync(&mut self, at: usize) {
         let classic = &mut self.classics[at];
+        classic.asks = false;
         let Some(member) = classic.member.clone().filter(|member| member.generation_id >= 0) else { return };
         let count = i32::try_from(classic.others.len()).unwrap();
-        let given = |(index, id): (i32, &Arc<str>)| Given {
+        // What another has is given to nobody before that one gave it up.
+        let is_free = |id: &Arc<str>, it: i32| {
+            classic.others.iter().all(|(other, owned)| other == id || !owned.contains(&it))
+        };
+        let given = |(index, (id, _)): (i32, &(Arc<str>, Vec<i32>))| Given {
             member_id: Arc::clone(id),
             bytes: embedded::assignment_bytes(
                 0,
-                &[("t".into(), (0..4).filter(|it| it % count == index).collect())],
+                &[("t".into(), (0..4).filter(|it| it % count == index && is_free(id, *it)).collect())],
             ),
         };
         let assignments = (0..).zip(&classic.others).map(given).collect();
@@ -110,8 +135,19 @@ impl Crowd {
     fn heartbeat(&mut self, at: usize) {
         let Some(member) = self.classics[at].member.clone() else { return };
         match self.world.heartbeat(&member) {
-            Ok(()) | Err(ErrorCode::RebalanceInProgress) => {}
+            Ok(()) => {}
+            Err(ErrorCode::RebalanceInProgress) => self.classics[at].rejoins = true,
             Err(_) => self.classics[at].lose(),
+        }
+    }
+
+    /// Clients of the classic protocol do what they have to, more or less.
+    fn go_on(&mut self, at: usize, dice: &mut Dice) {
+        let Classic { asks, rejoins, ref member, .. } = self.classics[at];
+        match (asks, rejoins || member.is_none()) {
+            (true, _) => self.sync(at),
+            (_, true) => self.join(at, dice),
+            _ => self.heartbeat(at),
         }
     }
 
@@ -123,18 +159,25 @@ impl Crowd {
                     Ok(None) => classic.joining = Some(joining),
                     Ok(Some(answer)) => match answer.result {
                         Ok(joined) => {
+                            classic.asks = true;
                             classic.member = Some(MemberRef {
                                 group_id: GROUP.into(),
                                 member_id: answer.member_id,
                                 instance_id: classic.name.clone(),
                                 generation_id: joined.generation_id,
                             });
-                            classic.others = joined.members.into_iter().map(|it| it.member_id).collect();
+                            let owned = |bytes| {
+                                let owned = embedded::subscription(bytes).unwrap().owned.into_iter();
+                                owned.filter(|(name, _)| **name == *"t").flat_map(|(_, all)| all).collect()
+                            };
+                            let others = joined.members.into_iter();
+                            classic.others = others.map(|it| (it.member_id, owned(it.metadata))).collect();
                         }
                         Err(ErrorCode::MemberIdRequired) => {
                             classic.member = Some(MemberRef { member_id: answer.member_id, ..nobody() });
+                            classic.rejoins = true;
                         }
-                        Err(ErrorCode::RebalanceInProgress) => {}
+                        Err(ErrorCode::RebalanceInProgress) => classic.rejoins = true,
                         Err(_) => classic.lose(),
                     },
                     Err(_) => classic.lose(),
@@ -145,29 +188,40 @@ impl Crowd {
                     Ok(None) => classic.syncing = Some(syncing),
                     Ok(Some(Ok(synced))) => {
                         let topics = embedded::assignment(synced.assignment).unwrap_or_default();
-                        let number = |name: &str| TopicId([if name == "t" { 1 } else { 2 }; 16]);
+                        classic.is_out = false;
+                        let cluster = &self.world.cluster;
                         classic.owned = topics
                             .into_iter()
-                            .map(|(name, all)| (number(&name), all.into_iter().collect()))
+                            .filter_map(|(name, all)| {
+                                Some((cluster.topic(&name)?.id, all.into_iter().collect()))
+                            })
                             .collect();
                     }
-                    Ok(Some(Err(_))) | Err(_) => {}
+                    Ok(Some(Err(_))) | Err(_) => classic.rejoins = true,
                 }
             }
         }
     }
 
+    /// A topic comes, or has more partitions.
+    fn grow(&mut self, topic: &str, more: u64) {
+        let count = self.world.cluster_partitions(topic) + usize::try_from(more).unwrap();
+        self.world.cluster.set(topic, i32::try_from(count).unwrap());
+    }
+
     fn act(&mut self, dice: &mut Dice) {
         let (at, other) = (dice.index(5), dice.index(4));
         match dice.below(100) {
-            0..40 => self.beat(at, dice),
+            0..40 if self.quiet > 0 => self.quiet -= 1,
+            0..32 => self.beat(at, dice),
             40..44 => drop(self.consumers[at].leave(&mut self.world, LEAVING)),
             44..48 if self.consumers[at].name.is_some() => {
                 drop(self.consumers[at].leave(&mut self.world, LEAVING_FOR_A_WHILE));
             }
-            48..58 => self.join(other, dice),
-            58..68 => self.sync(other),
-            68..76 => self.heartbeat(other),
+            32..40 | 48..69 => self.go_on(other, dice),
+            69..71 => self.join(other, dice),
+            71..73 => self.sync(other),
+            73..76 => self.heartbeat(other),
             76..79 => {
                 let classic = &mut self.classics[other];
                 let id = classic.member.as_ref().map(|it| Arc::clone(&it.member_id)).unwrap_or_default();
@@ -178,13 +232,17 @@ impl Crowd {
                 drop(self.world.step(|coordinator, turn| coordinator.leave(&request, turn)));
             }
             79..90 => self.world.pass(dice.below(15)),
-            90 => self.world.cluster.set("t", 6 + i32::try_from(dice.below(3)).unwrap()),
-            91 => self.world.cluster.set("u", 1 + i32::try_from(dice.below(3)).unwrap()),
+            90 => self.grow("t", dice.below(16) / 15),
+            91 => self.grow("u", 1 + dice.below(3)),
             92 => self.world.cluster.remove("u"),
             93 => self.world.log.refuses = Some(ErrorCode::CoordinatorNotAvailable),
-            94..98 => self.world.log.refuses = None,
+            94..96 => self.world.log.refuses = None,
+            // What takes one member out fits, a classic group or everyone's share may not.
+            96 => self.world.log.batch_bytes_max = Some(500),
+            97 => self.world.log.batch_bytes_max = None,
             98 => {
-                // Everyone who speaks one of the protocols goes, now and then.
+                // Everyone who speaks one of the protocols goes, now and then, and stays away for a while.
+                self.quiet = u32::try_from(dice.below(20)).unwrap();
                 for at in 0..self.consumers.len() {
                     drop(self.consumers[at].leave(&mut self.world, LEAVING));
                 }
@@ -224,7 +282,19 @@ impl Crowd {
             self.downs += u32::from(!is_same && !after && of_members(after) > 0);
         }
         self.epoch = now;
+        self.find_those_out();
         self.check_owners();
+    }
+
+    fn find_those_out(&mut self) {
+        let (consumers, groups) = (&self.world.coordinator.consumers, &self.world.coordinator.groups);
+        let is_member = |id: &str| {
+            consumers.get(GROUP).is_some_and(|group| group.member(id).is_some())
+                || groups.get(GROUP).is_some_and(|group| group.member(id).is_some())
+        };
+        for classic in &mut self.classics {
+            classic.is_out |= classic.member.as_ref().is_some_and(|it| !is_member(&it.member_id));
+        }
     }
 
     /// What a member has, nobody else is given.
@@ -234,14 +304,14 @@ impl Crowd {
         let classics = self
             .classics
             .iter()
+            .filter(|it| !it.is_out)
             .filter_map(|it| Some((Arc::clone(&it.member.as_ref()?.member_id), &it.owned)));
         for (id, owned) in consumers.chain(classics) {
             let Some(member) = group.member(&id).filter(|member| member.current.epoch > 0) else { continue };
             let held: BTreeSet<(TopicId, i32)> = member.current.held().collect();
             for (topic, partitions) in owned {
                 for partition in partitions {
-                    let is_held = held.contains(&(*topic, *partition));
-                    assert!(is_held || member.facts.classic.is_some(), "{id} has {topic:?}/{partition}");
+                    assert!(held.contains(&(*topic, *partition)), "{id} has {topic:?}/{partition}");
                 }
             }
         }
@@ -259,6 +329,7 @@ impl Classic {
     fn lose(&mut self) {
         self.member = None;
         self.owned.clear();
+        (self.is_out, self.asks, self.rejoins) = (false, false, false);
         (self.joining, self.syncing) = (None, None);
     }
 }
@@ -277,7 +348,7 @@ fn live(seed: u64) {
     }
     assert!(crowd.ups > 20 && crowd.downs > 20, "{} {}", crowd.ups, crowd.downs);
     // Left to themselves, those of the new protocol share everything.
-    crowd.world.log.refuses = None;
+    (crowd.world.log.refuses, crowd.world.log.batch_bytes_max) = (None, None);
     crowd.world.pass(3600);
     // The group is gone by then, and begins anew.
     crowd.epoch = None;
