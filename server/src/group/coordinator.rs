@@ -483,6 +483,7 @@ impl Coordinator {
 
     /// Whether somebody is there whom a deadline is about.
     fn is_of_use(&self, key: &TimerKey) -> bool {
+        use super::consumer::Member;
         let member = |group: &str, id: &str| self.consumers.get(group).and_then(|group| group.member(id));
         match key {
             TimerKey::Session(group, id) => {
@@ -490,7 +491,7 @@ impl Coordinator {
                     || self.groups.get(group).is_some_and(|group| group.session_ids().any(|it| it == id))
             }
             TimerKey::Join(group) | TimerKey::Sync(group) => self.groups.contains_key(group),
-            TimerKey::Revoke(group, id) => member(group, id).is_some_and(|it| it.is_revoking()),
+            TimerKey::Revoke(group, id) => member(group, id).is_some_and(Member::is_revoking),
             TimerKey::ClassicJoin(group, id) | TimerKey::ClassicSync(group, id) => {
                 member(group, id).is_some_and(|it| it.facts.classic.is_some())
             }

@@ -58,9 +58,7 @@ impl Coordinator {
         ids: &BTreeSet<Arc<str>>,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
-        if self.downgrades_without(group_id, ids, false, turn)
-            && self.downgrade(group_id, ids, None, turn)?
-        {
+        if self.downgrades_without(group_id, ids, false, turn) && self.downgrade(group_id, ids, None, turn)? {
             return Ok(());
         }
         let Some(group) = self.consumers.get(group_id) else { return Ok(()) };

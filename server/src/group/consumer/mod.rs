@@ -35,6 +35,8 @@ pub use assignor::Assignor;
 pub use describe::{DescribedConsumer, DescribedConsumers};
 pub(super) use group::{ConsumerGroup, State};
 pub use member::Assignment;
+#[cfg(test)]
+pub(super) use member::Member;
 pub use offsets::Asker;
 pub use record::ConsumerRecord;
 pub use settings::{Bounded, ConsumerSettings, HEARTBEAT_INTERVAL, SESSION_TIMEOUT};

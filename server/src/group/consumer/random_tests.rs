@@ -19,6 +19,16 @@ use super::test_members::Consumer;
 /// Steps of one seed.
 const STEPS: u32 = 20_000;
 
+/// What a client of the classic protocol has to do next.
+#[derive(Clone, Copy, Default)]
+enum Due {
+    #[default]
+    Heartbeat,
+    /// It was told a generation.
+    Sync,
+    Join,
+}
+
 /// A client of the classic protocol.
 #[derive(Default)]
 struct Classic {
@@ -31,10 +41,7 @@ struct Classic {
     joining: Option<Joining>,
     syncing: Option<Syncing>,
     owned: Assignment,
-    /// Whether it was told a generation and did not ask yet what it is given.
-    asks: bool,
-    /// Whether it was told to join again.
-    rejoins: bool,
+    due: Due,
     /// Whether it was taken out, and does not know yet that it has lost what it had.
     is_out: bool,
 }
@@ -99,20 +106,21 @@ impl Crowd {
             member_id: member_id.unwrap_or_default(),
             instance_id: classic.name.clone(),
             rebalance_timeout_ms: 20_000,
-            protocols: vec![match classic.keeps {
-                true => keeping_protocol("range", topic, &owned.collect::<Vec<_>>()),
-                false => protocol("range", topic),
+            protocols: vec![if classic.keeps {
+                keeping_protocol("range", topic, &owned.collect::<Vec<_>>())
+            } else {
+                protocol("range", topic)
             }],
             needs_known_id: dice.below(2) == 0,
             ..by_old_client()
         };
-        (classic.syncing, classic.asks, classic.rejoins) = (None, false, false);
+        (classic.syncing, classic.due) = (None, Due::Heartbeat);
         classic.joining = Some(self.world.join(&request));
     }
 
     fn sync(&mut self, at: usize) {
         let classic = &mut self.classics[at];
-        classic.asks = false;
+        classic.due = Due::Heartbeat;
         let Some(member) = classic.member.clone().filter(|member| member.generation_id >= 0) else { return };
         let count = i32::try_from(classic.others.len()).unwrap();
         // What another has is given to nobody before that one gave it up.
@@ -136,18 +144,18 @@ impl Crowd {
         let Some(member) = self.classics[at].member.clone() else { return };
         match self.world.heartbeat(&member) {
             Ok(()) => {}
-            Err(ErrorCode::RebalanceInProgress) => self.classics[at].rejoins = true,
+            Err(ErrorCode::RebalanceInProgress) => self.classics[at].due = Due::Join,
             Err(_) => self.classics[at].lose(),
         }
     }
 
     /// Clients of the classic protocol do what they have to, more or less.
     fn go_on(&mut self, at: usize, dice: &mut Dice) {
-        let Classic { asks, rejoins, ref member, .. } = self.classics[at];
-        match (asks, rejoins || member.is_none()) {
-            (true, _) => self.sync(at),
-            (_, true) => self.join(at, dice),
-            _ => self.heartbeat(at),
+        match self.classics[at].due {
+            Due::Sync => self.sync(at),
+            Due::Join => self.join(at, dice),
+            Due::Heartbeat if self.classics[at].member.is_none() => self.join(at, dice),
+            Due::Heartbeat => self.heartbeat(at),
         }
     }
 
@@ -159,7 +167,7 @@ impl Crowd {
                     Ok(None) => classic.joining = Some(joining),
                     Ok(Some(answer)) => match answer.result {
                         Ok(joined) => {
-                            classic.asks = true;
+                            classic.due = Due::Sync;
                             classic.member = Some(MemberRef {
                                 group_id: GROUP.into(),
                                 member_id: answer.member_id,
@@ -175,9 +183,9 @@ impl Crowd {
                         }
                         Err(ErrorCode::MemberIdRequired) => {
                             classic.member = Some(MemberRef { member_id: answer.member_id, ..nobody() });
-                            classic.rejoins = true;
+                            classic.due = Due::Join;
                         }
-                        Err(ErrorCode::RebalanceInProgress) => classic.rejoins = true,
+                        Err(ErrorCode::RebalanceInProgress) => classic.due = Due::Join,
                         Err(_) => classic.lose(),
                     },
                     Err(_) => classic.lose(),
@@ -197,7 +205,7 @@ impl Crowd {
                             })
                             .collect();
                     }
-                    Ok(Some(Err(_))) | Err(_) => classic.rejoins = true,
+                    Ok(Some(Err(_))) | Err(_) => classic.due = Due::Join,
                 }
             }
         }
@@ -329,7 +337,7 @@ impl Classic {
     fn lose(&mut self) {
         self.member = None;
         self.owned.clear();
-        (self.is_out, self.asks, self.rejoins) = (false, false, false);
+        (self.is_out, self.due) = (false, Due::Heartbeat);
         (self.joining, self.syncing) = (None, None);
     }
 }
