@@ -25,7 +25,7 @@ KEPT = {
     "by-consumer": {5: 55},
     "over-and-over": {partition: ROUNDS - 1 for partition in range(PARTITIONS)},
 }
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 
 def await_(what, done):
