@@ -134,8 +134,10 @@ impl<I: Io> Log<I> {
             let position = self.hinted(&segment, from);
             let wanted = Wanted { position, from, limits, segment_end };
             let from_file = match sources {
-                Sources::All => self.read_file_slices(&segment, wanted).await?,
-                Sources::Memory => FromFile::UseMemory,
+                Sources::All if segment.seen_before(from).is_none() => {
+                    self.read_file_slices(&segment, wanted).await?
+                }
+                Sources::All | Sources::Memory => FromFile::UseMemory,
             };
             let found = match from_file {
                 FromFile::Answer(fetched) => fetched,
@@ -163,7 +165,9 @@ impl<I: Io> Log<I> {
         segment: &Rc<Segment<I>>,
         wanted: Wanted,
     ) -> Result<Option<Fetched>, ReadError> {
-        self.complete_index(segment).await?;
+        if segment.seen_before(wanted.from).is_none() {
+            self.complete_index(segment).await?;
+        }
         if let Direct::Read(found) = self.read_segment(segment, wanted, segment.sealed.get()).await? {
             return Ok(found);
         }
@@ -243,6 +247,9 @@ impl<I: Io> Log<I> {
             return (position, self.expected(segment, from, None));
         }
         let (offset, Position(position)) = segment.index.borrow().offsets().lookup(from);
+        if let Some((seen, at)) = segment.seen_before(from).filter(|(_, at)| *at >= position) {
+            return (at, self.expected(segment, seen, None));
+        }
         // Position 0 is no entry's: the segment itself says what begins there.
         let last = (position > 0).then_some(offset);
         (position, self.expected(segment, segment.base_offset, last))

@@ -271,7 +271,9 @@ impl<I: Io> Log<I> {
             segment.first_timestamp.set(first.map(|header| header.max_timestamp()));
         }
         let floor = segment.written.get();
-        segment.checked_from.set(checked.starts.iter().copied().rfind(|start| *start <= floor).unwrap_or(0));
+        let starts = checked.batches.iter().map(|batch| batch.at);
+        segment.checked_from.set(starts.rev().find(|start| *start <= floor).unwrap_or(0));
+        Self::note_seen(&segment, known, &checked);
         Ok(())
     }
 

@@ -7,9 +7,10 @@ use super::log::Log;
 use super::remembered::take_epoch;
 use crate::error::OpenError;
 use crate::io::{Io, IoError, IoFile};
+use crate::journal::journal::LogPoint;
 use crate::record::batch;
 use crate::segment::offset_index::OffsetIndex;
-use crate::segment::segment::{Segment, block_floor, to_u64, to_usize};
+use crate::segment::segment::{Seen, Segment, block_floor, to_u64, to_usize};
 use crate::types::{Offset, Position};
 
 /// What the check of the last segment found.
@@ -18,15 +19,49 @@ pub(super) struct Checked {
     pub(super) end: u64,
     /// The offset behind it, if there is one.
     pub(super) next_offset: Option<Offset>,
-    /// Where batches begin.
-    pub(super) starts: Vec<u64>,
+    /// The batches.
+    pub(super) batches: Vec<Found>,
     tail: Tail,
 }
 
+/// A batch that was checked.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    /// Where it begins.
+    pub(super) at: u64,
+    /// Its base offset.
+    base: Offset,
+    /// The offset behind it.
+    next: Offset,
+}
+
 impl Checked {
+    /// Those of the batches whose base offset, which no CRC covers, is confirmed: by a neighbour without a gap between, or
+    /// by who tells where the segment begins, where the check began, or where the log ends.
+    fn confirmed<'a>(&'a self, segment_base: Offset, known: &'a Known<'_>) -> impl Iterator<Item = Found> {
+        let batches = &self.batches;
+        let begin =
+            known.checkpoint.map(|checkpoint| (checkpoint.recovery_point, checkpoint.recovery_offset));
+        let is_told = move |batch: &Found| {
+            let at = LogPoint { segment_base, position: batch.at };
+            // Where the check began at an index entry the segment's own base offset is told.
+            batch.base > segment_base && begin == Some((at, batch.base))
+                || (batch.at, batch.base) == (0, segment_base)
+                || known.clean_end == Some(batch.next)
+        };
+        let is_confirmed = move |(index, batch): &(usize, &Found)| {
+            let before = index.checked_sub(1).and_then(|before| batches.get(before));
+            let behind = batches.get(index + 1);
+            is_told(batch)
+                || before.is_some_and(|before| before.next == batch.base)
+                || behind.is_some_and(|behind| behind.base == batch.next)
+        };
+        batches.iter().enumerate().filter(is_confirmed).map(|(_, batch)| *batch)
+    }
+
     /// Nothing yet, of what begins there.
     fn from(from: u64) -> Self {
-        Self { end: from, next_offset: None, starts: Vec::new(), tail: Tail { from, bytes: Vec::new() } }
+        Self { end: from, next_offset: None, batches: Vec::new(), tail: Tail { from, bytes: Vec::new() } }
     }
 }
 
@@ -93,7 +128,7 @@ impl<I: Io> Log<I> {
                     bad = true;
                     return;
                 }
-                checked.starts.push(at);
+                checked.batches.push(Found { at, base: header.base_offset(), next: header.next_offset() });
                 checked.tail.push(at, bytes);
                 checked.end = at + to_u64(bytes.len());
                 checked.next_offset = Some(header.next_offset());
@@ -114,6 +149,21 @@ impl<I: Io> Log<I> {
         state.epochs = state_epochs;
         segment.note_found_aborted(aborted);
         scanned.map(|_| checked)
+    }
+
+    /// Has reads begin where the check saw batches begin, as long as the index does not know the segment from its begin:
+    /// the first readers after a start go on where the log ended, and need not wait until all of it is read.
+    pub(super) fn note_seen(segment: &Segment<I>, known: &Known<'_>, checked: &Checked) {
+        let in_memory = segment.head.borrow().as_ref().map_or(u64::MAX, |(from, _)| *from);
+        let mut confirmed = checked.confirmed(segment.base_offset, known);
+        let first = confirmed.next();
+        let kept = first
+            .filter(|first| first.at < in_memory)
+            .and_then(|_| confirmed.find(|batch| batch.at >= in_memory));
+        *segment.seen.borrow_mut() = Seen {
+            starts: first.into_iter().chain(kept).map(|batch| (batch.base, batch.at)).collect(),
+            end: checked.next_offset.unwrap_or(segment.base_offset),
+        };
     }
 
     /// Cuts what is torn off the end of a segment that the journal has nothing of. How much that was.

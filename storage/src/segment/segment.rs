@@ -58,6 +58,15 @@ pub(crate) fn to_usize(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 
+/// The end of the active segment as a start saw and checked it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Batches that begin there, ascending: the first one, and the first of those that are in memory alone.
+    pub(crate) starts: Vec<(Offset, u64)>,
+    /// The offset behind its last batch.
+    pub(crate) end: Offset,
+}
+
 /// A segment of a log. Lives on its shard's thread.
 pub struct Segment<I: Io> {
     io: I,
@@ -90,6 +99,8 @@ pub struct Segment<I: Io> {
     pub checked_from: Cell<u64>,
     /// Index of batches from `index_from` on.
     pub index: RefCell<SparseIndex>,
+    /// What a start saw of its end, for reads before the index is whole.
+    pub(crate) seen: RefCell<Seen>,
     /// Position from which the index knows the batches; 0 when it is whole.
     pub index_from: Cell<u64>,
     /// Timestamp of its first batch, for rolling by time.
@@ -172,6 +183,7 @@ impl<I: Io> Segment<I> {
             head_journalled: Cell::new(false),
             checked_from: Cell::new(0),
             index: RefCell::new(SparseIndex::new(base_offset, index_interval_bytes)),
+            seen: RefCell::default(),
             index_from: Cell::new(0),
             first_timestamp: Cell::new(None),
             last_append: Cell::new(None),
@@ -249,8 +261,19 @@ impl<I: Io> Segment<I> {
         *self.file.lock().await = None;
     }
 
+    /// The batch nearest before an offset, by base offset and position, that a start saw: only as long as the index is
+    /// not whole, and for what was there at the start.
+    pub(crate) fn seen_before(&self, from: Offset) -> Option<(Offset, u64)> {
+        let seen = self.seen.borrow();
+        if self.index_from.get() == 0 || from >= seen.end {
+            return None;
+        }
+        seen.starts.iter().rfind(|(offset, _)| *offset <= from).copied()
+    }
+
     /// The index has to be completed again.
     pub(crate) fn forget_index(&self) {
+        *self.seen.borrow_mut() = Seen::default();
         let empty = self.index.borrow().emptied();
         *self.index.borrow_mut() = empty;
         self.index_from.set(self.size.get());

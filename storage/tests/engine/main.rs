@@ -5,6 +5,7 @@
 mod aborted;
 mod cold_reads;
 mod compacted;
+mod first_reads;
 mod index_files;
 mod producers;
 mod restarts;
