@@ -22,6 +22,7 @@ mod pattern;
 mod plan;
 #[cfg(test)]
 mod random_tests;
+mod re2;
 mod reconcile;
 mod record;
 mod settings;
