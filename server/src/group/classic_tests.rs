@@ -10,6 +10,7 @@ use ringmain_protocol::ErrorCode;
 use super::coordinator::Coordinator;
 use super::record::Record;
 use super::test_kit::*;
+use super::{Assignment, JoinRequest, Protocol, SyncRequest};
 
 #[test]
 fn the_first_generation_waits_for_members_and_longer_when_some_come() {
@@ -71,10 +72,10 @@ fn a_member_that_the_leader_forgets_is_given_nothing() {
 #[test]
 fn a_new_member_comes_again_with_the_id_it_is_told() {
     let mut world = World::default();
-    let asked = told(world.join(&super::JoinRequest { needs_known_id: true, ..by_old_client() }));
+    let asked = told(world.join(&JoinRequest { needs_known_id: true, ..by_old_client() }));
     assert_eq!(asked.result.unwrap_err(), ErrorCode::MemberIdRequired);
     assert_eq!(world.state(), ("Empty", 0, 0));
-    let with_id = super::JoinRequest { member_id: asked.member_id, ..by_old_client() };
+    let with_id = JoinRequest { member_id: asked.member_id, ..by_old_client() };
     let joining = world.join(&with_id);
     assert_eq!(world.state(), ("PreparingRebalance", 0, 1));
     world.pass(3);
@@ -85,14 +86,14 @@ fn a_new_member_comes_again_with_the_id_it_is_told() {
 fn an_id_that_is_not_used_is_forgotten_and_holds_nobody_up_longer() {
     let mut world = World::default();
     let [one, two] = world.with_two();
-    let asked = told(world.join(&super::JoinRequest { needs_known_id: true, ..by_old_client() }));
+    let asked = told(world.join(&JoinRequest { needs_known_id: true, ..by_old_client() }));
     let mut joining = [world.join(&again(&one)), world.join(&again(&two))];
     assert!(joining.iter_mut().all(waits), "the third may come");
     world.pass(10);
     for answer in joining {
         assert_eq!(told(answer).result.unwrap().generation_id, 2);
     }
-    let late = super::JoinRequest { member_id: asked.member_id, ..by_old_client() };
+    let late = JoinRequest { member_id: asked.member_id, ..by_old_client() };
     assert_eq!(refusal(world.join(&late)), ErrorCode::UnknownMemberId);
 }
 
@@ -186,7 +187,7 @@ fn the_leader_joining_again_begins_a_generation_and_a_follower_does_not() {
     let same = told(world.join(&again(&two))).result.unwrap();
     assert_eq!((same.generation_id, same.members.len()), (1, 0));
     assert_eq!(world.state(), ("Stable", 1, 2));
-    let changed = super::JoinRequest { protocols: vec![protocol("range", "u")], ..again(&two) };
+    let changed = JoinRequest { protocols: vec![protocol("range", "u")], ..again(&two) };
     let mut changed = world.join(&changed);
     assert!(waits(&mut changed));
     let leader = world.join(&again(&one));
@@ -243,7 +244,7 @@ fn a_static_member_that_comes_back_takes_its_place_and_nobody_rejoins() {
     };
     assert!(written.members.iter().any(|member| *member.member_id == *back.member_id));
     // Before version 9 it is not told that it leads.
-    let old_client = super::JoinRequest { may_skip_assignment: false, ..named("a") };
+    let old_client = JoinRequest { may_skip_assignment: false, ..named("a") };
     let again = told(world.join(&old_client)).result.unwrap();
     assert_eq!((again.leader, again.skip_assignment, again.members.len()), (back.member_id, false, 0));
 }
@@ -277,12 +278,12 @@ fn a_static_members_return_that_cannot_be_written_down_did_not_happen() {
 #[test]
 fn a_static_member_may_be_away_during_a_rebalance_but_not_longer_than_its_session() {
     let mut world = World::default();
-    let slow = super::JoinRequest { session_timeout_ms: 120_000, ..named("a") };
+    let slow = JoinRequest { session_timeout_ms: 120_000, ..named("a") };
     let answers = [world.join(&slow), world.join(&by_old_client())];
     world.pass(6);
     let [one, two] = answers.map(|answer| member_of(&told(answer)));
     drop(world.sync(&sync_request(&one, &[&one, &two])));
-    let changed = super::JoinRequest { protocols: vec![protocol("range", "u")], ..again(&two) };
+    let changed = JoinRequest { protocols: vec![protocol("range", "u")], ..again(&two) };
     let joining = world.join(&changed);
     world.pass(60);
     let joined = told(joining).result.unwrap();
@@ -310,7 +311,7 @@ fn an_assignment_that_cannot_be_written_down_is_nobodys() {
 #[test]
 fn protocols_that_not_all_know_are_not_chosen_and_a_member_without_a_common_one_is_refused() {
     let mut world = World::default();
-    let with = |names: &[&str]| super::JoinRequest {
+    let with = |names: &[&str]| JoinRequest {
         protocols: names.iter().map(|name| protocol(name, "t")).collect(),
         ..by_old_client()
     };
@@ -320,13 +321,13 @@ fn protocols_that_not_all_know_are_not_chosen_and_a_member_without_a_common_one_
         world.join(&with(&["range", "roundrobin"])),
     ];
     assert_eq!(refusal(world.join(&with(&["sticky"]))), ErrorCode::InconsistentGroupProtocol);
-    let other = super::JoinRequest { protocol_type: "connect".into(), ..by_old_client() };
+    let other = JoinRequest { protocol_type: "connect".into(), ..by_old_client() };
     assert_eq!(refusal(world.join(&other)), ErrorCode::InconsistentGroupProtocol);
     world.pass(9);
     for answer in answers {
         assert_eq!(told(answer).result.unwrap().protocol_name.as_deref(), Some("roundrobin"));
     }
-    let none = super::JoinRequest { group_id: "other".into(), protocols: Vec::new(), ..by_old_client() };
+    let none = JoinRequest { group_id: "other".into(), protocols: Vec::new(), ..by_old_client() };
     assert_eq!(refusal(world.join(&none)), ErrorCode::InconsistentGroupProtocol);
 }
 
@@ -346,10 +347,10 @@ fn whoever_is_unknown_is_told_so() {
     let elsewhere = super::MemberRef { group_id: "other".into(), ..one.clone() };
     assert_eq!(world.heartbeat(&elsewhere), Err(ErrorCode::UnknownMemberId));
     assert_eq!(told(world.sync(&sync_request(&elsewhere, &[]))), Err(ErrorCode::UnknownMemberId));
-    let other = super::SyncRequest { protocol_name: Some("sticky".into()), ..sync_request(&one, &[]) };
+    let other = SyncRequest { protocol_name: Some("sticky".into()), ..sync_request(&one, &[]) };
     assert_eq!(told(world.sync(&other)), Err(ErrorCode::InconsistentGroupProtocol));
     for timeout in [-1, 0, 5_999, 1_800_001] {
-        let request = super::JoinRequest { session_timeout_ms: timeout, ..by_old_client() };
+        let request = JoinRequest { session_timeout_ms: timeout, ..by_old_client() };
         assert_eq!(refusal(world.join(&request)), ErrorCode::InvalidSessionTimeout, "{timeout}");
     }
 }
@@ -362,7 +363,7 @@ fn a_full_group_takes_nobody_and_a_full_memory_no_group() {
     assert_eq!(refusal(world.join(&by_old_client())), ErrorCode::GroupMaxSizeReached);
     assert_eq!(world.heartbeat(&one), Ok(()), "those that are there are left alone");
     world.settings.bytes_max = world.coordinator.bytes() + 1000;
-    let other = super::JoinRequest { group_id: "other".into(), ..by_old_client() };
+    let other = JoinRequest { group_id: "other".into(), ..by_old_client() };
     assert_eq!(refusal(world.join(&other)), ErrorCode::GroupMaxSizeReached);
     let records = world.log.records.len();
     assert_eq!((world.commit(&one, 1), world.commit(&one, 2)), (Ok(()), Ok(())));
@@ -407,7 +408,7 @@ fn nothing_is_left_of_a_group_in_the_account_of_memory() {
     let mut world = World::default();
     let [one, two] = world.with_two();
     assert_eq!(world.commit(&one, 1), Ok(()));
-    told(world.join(&super::JoinRequest { needs_known_id: true, ..by_old_client() }));
+    told(world.join(&JoinRequest { needs_known_id: true, ..by_old_client() }));
     assert_eq!(world.leave(&[(&one.member_id, None), (&two.member_id, None)]), [Ok(()), Ok(())]);
     world.pass(60);
     let id: Arc<str> = GROUP.into();
@@ -416,4 +417,32 @@ fn nothing_is_left_of_a_group_in_the_account_of_memory() {
     assert_eq!(world.coordinator.next_deadline(), None);
     let day = Duration::from_hours(24);
     world.pass(day.as_secs());
+}
+
+#[test]
+fn who_is_a_member_grows_within_the_bound_as_well() {
+    let mut world = World::default();
+    let [one, two] = world.with_two();
+    world.settings.bytes_max = world.coordinator.bytes() + 1000;
+    let before = world.coordinator.bytes();
+    let large = || Protocol { name: "range".into(), metadata: vec![0; 2000].into() };
+    let more = JoinRequest { protocols: vec![large()], ..again(&two) };
+    assert_eq!(refusal(world.join(&more)), ErrorCode::GroupMaxSizeReached);
+    assert_eq!((world.state(), world.coordinator.bytes()), (("Stable", 1, 2), before));
+    assert_eq!((world.heartbeat(&one), world.heartbeat(&two)), (Ok(()), Ok(())));
+    // What a leader gives takes room as well.
+    let joins = [world.join(&again(&one)), world.join(&again(&two))];
+    let [one, two] = joins.map(|answer| member_of(&told(answer)));
+    let given = Assignment { member_id: Arc::clone(&two.member_id), bytes: vec![0; 2000].into() };
+    let much = SyncRequest { assignments: vec![given], ..sync_request(&one, &[]) };
+    assert_eq!(told(world.sync(&much)), Err(ErrorCode::GroupMaxSizeReached));
+    assert_eq!(world.state(), ("PreparingRebalance", 2, 2));
+    // An id that was given out is a member when it comes with what it is let in with.
+    let first = JoinRequest { needs_known_id: true, ..by_old_client() };
+    world.settings.bytes_max = world.coordinator.bytes() + 3000;
+    let answer = told(world.join(&first));
+    assert_eq!(answer.result, Err(ErrorCode::MemberIdRequired));
+    let large = JoinRequest { member_id: answer.member_id, protocols: vec![large()], ..first };
+    assert_eq!(refusal(world.join(&large)), ErrorCode::GroupMaxSizeReached);
+    world.coordinator.check();
 }

@@ -16,6 +16,13 @@ pub struct Protocol {
     pub metadata: Bytes,
 }
 
+impl Protocol {
+    /// What it takes in memory, about.
+    pub(in crate::group) fn bytes(&self) -> usize {
+        80 + self.name.len() + self.metadata.len()
+    }
+}
+
 impl std::fmt::Debug for Protocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}({} bytes)", self.name, self.metadata.len())

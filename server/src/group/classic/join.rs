@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use ringmain_protocol::ErrorCode;
 
-use super::asks::{JoinAnswer, JoinRequest, duration_ms};
+use super::asks::{JoinAnswer, JoinRequest, Protocol, duration_ms};
 use super::group::{ClassicGroup, State};
 use super::member::Member;
 use super::rebalance::Step;
@@ -43,12 +43,16 @@ impl Step<'_, '_> {
             if request.instance_id.is_some() {
                 // An id that is only given to dynamic members.
                 refuse_join(waits, &request.member_id, ErrorCode::UnknownServerError);
+            } else if self.turn.bytes_left < request.bytes() {
+                refuse_join(waits, &request.member_id, ErrorCode::GroupMaxSizeReached);
             } else {
                 self.add_member(&request.member_id, request, waits);
             }
         } else if let Err(code) = self.group.check_member(&request.member_id, request.instance_id.as_deref())
         {
             refuse_join(waits, &request.member_id, code);
+        } else if self.turn.bytes_left < growth(self.group, request) {
+            refuse_join(waits, &request.member_id, ErrorCode::GroupMaxSizeReached);
         } else {
             self.join_again(request, waits);
         }
@@ -153,6 +157,13 @@ impl Step<'_, '_> {
 
 fn timeouts(member: &Member) -> (i32, i32) {
     (member.session_timeout_ms, member.rebalance_timeout_ms)
+}
+
+/// What a member takes in memory more, about, if it says this.
+fn growth(group: &ClassicGroup, request: &JoinRequest) -> usize {
+    let bytes = |all: &[Protocol]| all.iter().map(Protocol::bytes).sum::<usize>();
+    let known = group.member(&request.member_id).map_or(0, |member| bytes(&member.protocols));
+    bytes(&request.protocols).saturating_sub(known)
 }
 
 /// Whether a group takes this member. While members are waited for those count that wait already, so that a group that

@@ -61,8 +61,7 @@ impl Member {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
         let texts = self.id.len() * 3 + self.client_id.len() + self.client_host.len();
-        let protocols: usize =
-            self.protocols.iter().map(|protocol| 80 + protocol.name.len() + protocol.metadata.len()).sum();
+        let protocols: usize = self.protocols.iter().map(Protocol::bytes).sum();
         512 + texts
             + self.instance_id.as_ref().map_or(0, |id| 2 * id.len())
             + protocols

@@ -47,7 +47,15 @@ impl Step<'_, '_> {
         let given: BTreeMap<_, _> =
             request.assignments.iter().map(|given| (&given.member_id, &given.bytes)).collect();
         let of = |id: &Arc<str>| given.get(id).copied().cloned().unwrap_or_default();
-        if let Err(code) = self.persist(|member| of(&member.id)) {
+        let bytes = self.group.members().map(|member| of(&member.id).len()).sum::<usize>();
+        let before = self.group.members().map(|member| member.assignment.len()).sum::<usize>();
+        let has_room = self.turn.bytes_left >= bytes.saturating_sub(before);
+        let recorded = if has_room {
+            self.persist(|member| of(&member.id))
+        } else {
+            Err(ErrorCode::GroupMaxSizeReached)
+        };
+        if let Err(code) = recorded {
             tracing::warn!(group = %self.group.id(), ?code, "an assignment cannot be recorded");
             self.take_assignments_back(code);
             self.begin_rebalance();

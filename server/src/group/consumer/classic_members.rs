@@ -245,6 +245,9 @@ fn next(
         after.current = Current::default();
     }
     let Plan { records, seen, .. } = plan;
+    if before.facts != after.facts && turn.bytes_left < group.growth(&records) {
+        return Err(ErrorCode::GroupMaxSizeReached);
+    }
     Ok(Outcome { records, seen, after, is_settled })
 }
 

@@ -184,6 +184,33 @@ impl ConsumerGroup {
         GROUP_BYTES + 2 * self.id.len() + self.bytes
     }
 
+    /// What it takes in memory more, about, if it takes these records over.
+    pub(super) fn growth(&self, records: &[ConsumerRecord]) -> usize {
+        let (mut before, mut after) = (0, 0);
+        for record in records {
+            let (had, has) = match record {
+                ConsumerRecord::Member(id, facts) => (
+                    self.members.get(id).map_or(0, |known| known.facts.bytes(id)),
+                    facts.as_ref().map_or(0, |facts| facts.bytes(id)),
+                ),
+                ConsumerRecord::Current(id, current) => (
+                    self.members.get(id).map_or(0, |known| known.current.bytes()),
+                    current.as_ref().map_or(0, Current::bytes),
+                ),
+                ConsumerRecord::Target(id, target) => {
+                    (self.targets.get(id).map_or(0, target_bytes), target.as_ref().map_or(0, target_bytes))
+                }
+                ConsumerRecord::Regex(regex, resolved) => (
+                    self.regexes.get(regex).map_or(0, resolved_bytes),
+                    resolved.as_ref().map_or(0, resolved_bytes),
+                ),
+                _ => (0, 0),
+            };
+            (before, after) = (before + had, after + has);
+        }
+        after.saturating_sub(before)
+    }
+
     /// All records that say what it is.
     pub(in crate::group) fn records(&self) -> Vec<ConsumerRecord> {
         let members = self.members.iter();

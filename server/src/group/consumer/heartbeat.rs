@@ -120,6 +120,10 @@ fn next(group: &ConsumerGroup, beat: &Beat, id: &Arc<str>, turn: &Turn<'_>) -> R
     let (epoch, target) = plan.retarget(&after);
     let current = plan.reconcile(&after, (epoch, &target), has_changed, beat.owned.as_ref())?;
     let Plan { records, seen, .. } = plan;
+    // Who goes on as before is no reason that a group grows.
+    if before.facts != after.facts && turn.bytes_left < group.growth(&records) {
+        return Err(ErrorCode::GroupMaxSizeReached);
+    }
     Ok(Outcome { records, seen, before: before.current, after: Member { current, ..after } })
 }
 

@@ -132,6 +132,11 @@ impl Current {
         Self { epoch: LEAVING, previous_epoch: LEAVING, ..Self::default() }
     }
 
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        PARTITION_BYTES * (partition_count(&self.assigned) + partition_count(&self.revoking))
+    }
+
     /// Whether it has all that it is meant to have in an epoch.
     #[must_use]
     pub fn is_reconciled_to(&self, epoch: i32) -> bool {
@@ -189,18 +194,23 @@ impl Member {
 
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let facts = &self.facts;
+        self.facts.bytes(&self.id) + self.current.bytes()
+    }
+}
+
+impl Facts {
+    /// What a member that says this takes in memory, about, but for what it has.
+    pub(super) fn bytes(&self, id: &str) -> usize {
+        let facts = self;
         let optional = [&facts.instance_id, &facts.rack_id, &facts.assignor];
         let texts = optional.into_iter().flatten().chain(&facts.topics).map(|text| 64 + text.len());
         let protocols = facts.classic.iter().flat_map(|classic| &classic.protocols);
-        1024 + 4 * self.id.len()
+        1024 + 4 * id.len()
             + facts.client_id.len()
             + facts.client_host.len()
             + facts.regex.len()
             + texts.sum::<usize>()
             + protocols.map(|protocol| 80 + protocol.name.len() + protocol.metadata.len()).sum::<usize>()
-            + PARTITION_BYTES
-                * (partition_count(&self.current.assigned) + partition_count(&self.current.revoking))
     }
 }
 

@@ -25,6 +25,10 @@ use super::record::{ConsumerRecord, GroupEpoch, Resolved, TargetEpoch};
 /// (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`).
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Different expressions of one group. All of them are held against all topics at once, and members of a group read the same
+/// but for a while.
+const REGEXES_MAX: usize = 64;
+
 /// Records in the making.
 pub(super) struct Plan<'a, 't> {
     group: &'a ConsumerGroup,
@@ -124,6 +128,9 @@ impl<'a, 't> Plan<'a, 't> {
             self.records.push(ConsumerRecord::Regex(Arc::clone(old), None));
         }
         if !new.is_empty() && !self.regexes.contains_key(new) {
+            if self.regexes.len() >= REGEXES_MAX {
+                return Err(ErrorCode::GroupMaxSizeReached);
+            }
             let pattern = Pattern::new(new).map_err(|_| ErrorCode::InvalidRegularExpression)?;
             self.resolve(new, &pattern);
         }

@@ -174,6 +174,41 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
+fn who_is_a_member_grows_within_the_bound_as_well() {
+    let mut world = world();
+    let mut a = Consumer::new("a", &["t"]);
+    a.beat(&mut world).unwrap();
+    world.settings.bytes_max = world.coordinator.bytes() + 1000;
+    let before = world.coordinator.bytes();
+    let topics = |count: u32| Some((0..count).map(|number| Arc::from(format!("topic-{number}"))).collect());
+    let many = Beat { topics: topics(100), ..a.says() };
+    assert_eq!(beat(&mut world, &many), Err(ErrorCode::GroupMaxSizeReached));
+    // Many partitions take room as well, and so do topics that an expression stands for.
+    world.cluster.set("large", 100);
+    let large = Beat { topics: Some(["large".into()].into()), ..a.says() };
+    assert_eq!(beat(&mut world, &large), Err(ErrorCode::GroupMaxSizeReached));
+    let regex = Beat { regex: Some("l.*".into()), ..a.says() };
+    assert_eq!(beat(&mut world, &regex), Err(ErrorCode::GroupMaxSizeReached));
+    assert_eq!(world.coordinator.bytes(), before);
+    // It is a member still, may go on as before and say a little more.
+    assert_eq!(a.told(&mut world), "a@2 [1/0 1/1 1/2 1/3]");
+    assert_eq!(beat(&mut world, &Beat { topics: topics(2), ..a.says() }), Ok(()));
+    replays(&mut world);
+}
+
+#[test]
+fn a_group_has_only_so_many_expressions() {
+    let mut world = world();
+    for number in 0..64 {
+        let a = Consumer::new(&format!("a{number}"), &[]).says();
+        assert_eq!(beat(&mut world, &Beat { regex: Some(format!("t{number}").into()), ..a }), Ok(()));
+    }
+    let one_more = |regex: &str| Beat { regex: Some(regex.into()), ..Consumer::new("b", &[]).says() };
+    assert_eq!(beat(&mut world, &one_more("u")), Err(ErrorCode::GroupMaxSizeReached));
+    assert_eq!(beat(&mut world, &one_more("t7")), Ok(()));
+}
+
+#[test]
 fn new_partitions_and_lost_topics_begin_an_epoch() {
     let mut world = world();
     world.cluster.set("u", 1);
