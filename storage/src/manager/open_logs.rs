@@ -262,7 +262,10 @@ impl<'a, I: Io> Opening<'a, I> {
         let mut counts = Counts::default();
         // Nothing was appended to a log that could not be used: it is as the clean stop left it.
         let clean = self.clean || is_unknown && self.was_offline.contains_key(&key);
-        let start = self.starts.get(&name).filter(|_| is_unknown);
+        // A log of that name may have been deleted since the stop. Before it is in a journal, a log has no other file.
+        let only_begun = |looked: &Looked| looked.files.iter().all(|(name, _)| name == folder::METADATA_FILE);
+        let is_new = !clean && looked.as_ref().is_some_and(only_begun);
+        let start = self.starts.get(&name).filter(|_| is_unknown && !is_new);
         let known = Known {
             key,
             topic: folder::parse_name(&name).map_or("", |(topic, _)| topic).to_owned(),
