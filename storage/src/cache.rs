@@ -68,6 +68,17 @@ impl TailCache {
         self.trim();
     }
 
+    /// Stops counting a log's batches: it let go of all of them.
+    pub fn forget<L: Evict + 'static>(&self, log: &Weak<L>) {
+        let mut bytes = 0;
+        self.order.borrow_mut().retain(|(other, batch_bytes)| {
+            let is_other = !std::ptr::addr_eq(other.as_ptr(), log.as_ptr());
+            bytes += if is_other { 0 } else { *batch_bytes };
+            is_other
+        });
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+
     /// Evicts until the budget holds. A batch that has to stay goes to the end of the order, so that the last few
     /// bytes of a log that nobody writes to do not keep everything behind them in memory.
     pub fn trim(&self) {

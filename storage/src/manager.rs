@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures::lock::Mutex;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -115,7 +116,10 @@ impl<I: Io> LogManager<I> {
         }
         let incarnation = (self.incarnations.get() + 1).max(shared.journal.epoch() << 20);
         self.incarnations.set(incarnation);
-        shared.journal.write_through(life_descriptor(EntryKind::Create, key, incarnation)).await?;
+        shared
+            .journal
+            .write_through(life_descriptor(EntryKind::Create, key, incarnation), Bytes::new())
+            .await?;
         let known = Known {
             key,
             topic: topic.to_owned(),
@@ -226,7 +230,7 @@ impl<I: Io> LogManager<I> {
 
 /// Journals that a log is deleted, and removes what is left of its folder.
 async fn end_life<I: Io>(shared: Rc<Shared<I>>, entry: Descriptor, gone: PathBuf) -> Result<(), StoreError> {
-    shared.journal.write_through(entry).await?;
+    shared.journal.write_through(entry, Bytes::new()).await?;
     shared.io.remove_directory(&gone).await?;
     Ok(shared.io.sync_directory(&shared.config.log_dir).await?)
 }

@@ -24,6 +24,7 @@ use crate::journal::frame::{Descriptor, EntryKind};
 use crate::journal::replay::ReplayFrom;
 use crate::log::checkpoint_file::read_partition_offsets;
 use crate::log::producer_snapshot::SUFFIX;
+use crate::log::truncating::Truncated;
 use crate::manager::folders::METADATA_FOLDER;
 use crate::manager::opening::{Life, Remembered, lives, read_checkpoint, remember};
 use crate::manager::{CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
@@ -338,12 +339,25 @@ impl Check<'_> {
         let listed = list_files(&partition.directory)?;
         let files: BTreeMap<Offset, u64> =
             listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();
-        let point = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.recovery_point);
         let mut start = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.log_start_offset);
+        let cut = life.entries.iter().rposition(|(entry, _)| entry.kind == EntryKind::Truncate);
+        if let Some((entry, payload)) = cut.and_then(|cut| life.entries.get(cut)) {
+            match Truncated::read(*entry, payload, &partition.directory) {
+                Ok(truncated) => partition.checkpoint = Some(truncated.checkpoint),
+                Err(error) => {
+                    self.find(
+                        Finding::damage(&partition.directory, None, error.to_string()).of(&partition.name),
+                    );
+                }
+            }
+        }
+        let since_cut = cut.map_or(0, |cut| cut + 1);
+        let point = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.recovery_point);
         let mut runs: BTreeMap<Offset, Vec<(u64, Bytes)>> = BTreeMap::new();
-        for (entry, bytes) in life.entries {
+        for (number, (entry, bytes)) in life.entries.into_iter().enumerate() {
             match entry.kind {
                 EntryKind::LogStart => start = start.max(Some(entry.offset)),
+                EntryKind::Batch | EntryKind::Carry if number < since_cut => {}
                 EntryKind::Batch | EntryKind::Carry => {
                     let settled = match point {
                         Some(point) if entry.segment_base < point.segment_base => u64::MAX,

@@ -94,7 +94,7 @@ pub enum EntryKind {
     Delete,
     /// The log starts at `offset`. No payload.
     LogStart,
-    /// The log ends at `offset`, at this position. No payload.
+    /// The log ends at `offset`, at this position. The payload is a checkpoint of it.
     Truncate,
 }
 

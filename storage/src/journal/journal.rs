@@ -358,9 +358,9 @@ impl<I: Io> Journal<I> {
         receiver
     }
 
-    /// Queues an entry without payload and waits until it, and all queued before it, is durable.
-    pub async fn write_through(&self, descriptor: Descriptor) -> Result<(), StorageFailed> {
-        self.wait(Some(descriptor)).await
+    /// Queues an entry and waits until it, and all queued before it, is durable.
+    pub async fn write_through(&self, descriptor: Descriptor, payload: Bytes) -> Result<(), StorageFailed> {
+        self.wait(Some(descriptor), payload).await
     }
 
     /// Waits until everything queued before the call is durable. Nothing is written if it is already: on a full device
@@ -371,17 +371,17 @@ impl<I: Io> Journal<I> {
         if queues_are_empty && is_synced && !self.in_hand.get() && self.in_flight.get() == 0 {
             return self.failure.check();
         }
-        self.wait(None).await
+        self.wait(None, Bytes::new()).await
     }
 
-    async fn wait(&self, descriptor: Option<Descriptor>) -> Result<(), StorageFailed> {
+    async fn wait(&self, descriptor: Option<Descriptor>, payload: Bytes) -> Result<(), StorageFailed> {
         self.failure.check()?;
         if self.stopping.get() {
             return Err(closed());
         }
         let (sender, receiver) = oneshot::channel();
         let done = Done::Sender(sender);
-        self.enqueue(&self.queue, Queued { descriptor, payload: Bytes::new(), done });
+        self.enqueue(&self.queue, Queued { descriptor, payload, done });
         // A waiter may hold back what frees files: while there is one, the ring may grow.
         self.waiters.set(self.waiters.get() + 1);
         self.ring_moved.notify(usize::MAX);

@@ -153,10 +153,15 @@ impl<I: Io> Journal<I> {
             unreachable!("a file is current while the writer runs")
         };
         for descriptor in group.iter().filter_map(|queued| queued.descriptor) {
+            let log = (descriptor.key, descriptor.incarnation);
             if matches!(descriptor.kind, EntryKind::Batch | EntryKind::Carry) {
                 let point = point_after(&descriptor);
-                let end = current.ends.entry((descriptor.key, descriptor.incarnation)).or_insert(point);
+                let end = current.ends.entry(log).or_insert(point);
                 *end = point.max(*end);
+            } else if descriptor.kind == EntryKind::Truncate {
+                // What is before it is no longer needed, and may have ended in a segment that is gone.
+                let Descriptor { segment_base, position, .. } = descriptor;
+                current.ends.insert(log, LogPoint { segment_base, position });
             }
         }
         let file = current.file.clone();

@@ -107,9 +107,10 @@ impl<I: Io> Log<I> {
         known: &Known<'_>,
         next: Option<Offset>,
     ) -> Result<u64, IoError> {
-        if let Some(point) = known.checkpoint.map(|checkpoint| checkpoint.recovery_point)
+        let recovered = known.checkpoint.map(|known| (known.recovery_point, known.recovery_offset));
+        if let Some((point, offset)) = recovered
             && point.segment_base == segment.base_offset
-            && let Some(end) = self.padded_from(segment, point.position, next).await?
+            && let Some(end) = self.padded_from(segment, (point.position, offset), next).await?
         {
             let file = segment.file().await?;
             file.truncate(end).await?;
@@ -120,18 +121,18 @@ impl<I: Io> Log<I> {
     }
 
     /// Where a segment ends whose last block was written padded, to seal it, and that a crash kept from being cut to its
-    /// length; `next` is the segment behind it.
+    /// length; `next` is the segment behind it. It has batches up to `from` that end before that offset.
     async fn padded_from(
         &self,
         segment: &Segment<I>,
-        from: u64,
+        (from, reached): (u64, Offset),
         next: Option<Offset>,
     ) -> Result<Option<u64>, IoError> {
         let size = segment.size.get();
         if from >= size || !size.is_multiple_of(to_u64(BLOCK_BYTES)) {
             return Ok(None);
         }
-        let mut whole = Some((from, segment.base_offset));
+        let mut whole = Some((from, reached));
         self.scan(segment, from, size, |header, at, bytes| {
             let is_whole = header.magic() == batch::MAGIC && batch::compute_crc(bytes) == Some(header.crc());
             whole = whole.filter(|_| is_whole).map(|_| (at + to_u64(bytes.len()), header.next_offset()));

@@ -138,6 +138,10 @@ impl<I: Io> Log<I> {
         let written = async {
             let mut kept = KeptJournal::create(shared.io.clone(), place.clone(), epoch).await?;
             let segments: Vec<_> = self.state.borrow().segments.iter().map(Rc::clone).collect();
+            let uncut = self.uncut.borrow().clone();
+            if let Some((entry, payload)) = uncut {
+                kept.write(entry, &payload).await?;
+            }
             for segment in segments {
                 let mut from = segment.synced.get();
                 while from < segment.size.get() {

@@ -105,6 +105,12 @@ pub struct Log<I: Io> {
     /// Where the log was last asked to start. The journal's checkpoint says so before the log does: by the time that hears that
     /// the entry is durable, the entry's file may be given back.
     pub(crate) start_asked: Cell<Offset>,
+    /// Held by whoever moves the log's start, or its end back; before `writer`.
+    pub(crate) bounds: Mutex<()>,
+    /// Its end is being moved back: nothing is appended.
+    pub(crate) truncating: Cell<bool>,
+    /// The journal's entry of a truncation that its files do not show yet.
+    pub(crate) uncut: RefCell<Option<(Descriptor, Bytes)>>,
     /// Held by whoever writes segments of this log.
     pub(crate) writer: Mutex<()>,
     /// Held by whoever writes index files: a reader that rebuilt an index may do so while the segment is sealed.
@@ -154,7 +160,7 @@ impl<I: Io> Log<I> {
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
         self.check_online()?;
-        if self.closed.get() {
+        if self.closed.get() || self.truncating.get() {
             return Err(AppendError::Closed);
         }
         let Some(myself) = self.myself.upgrade() else { return Err(AppendError::Closed) };

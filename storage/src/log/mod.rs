@@ -27,6 +27,7 @@ mod swaps;
 mod tails;
 mod timestamps;
 pub(crate) mod transactions;
+pub(crate) mod truncating;
 mod verifying;
 mod write_behind;
 pub use changes::Watcher;

@@ -18,6 +18,7 @@ use super::log::{Log, State};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
 use super::tails::last_indexed;
+use super::truncating::{Truncated, cut_files};
 use crate::config::LogConfig;
 use crate::error::OpenError;
 use crate::io::{Io, IoFile};
@@ -28,6 +29,51 @@ use crate::segment::txn_index;
 use crate::shared::Shared;
 use crate::space::Room;
 use crate::types::Offset;
+
+/// What the journal holds of a log.
+struct Sorted {
+    /// Bytes by segment, with their positions.
+    runs: BTreeMap<Offset, Vec<(u64, Bytes)>>,
+    /// Batches, with their segment.
+    appended: Vec<(Offset, Bytes)>,
+    log_start: Offset,
+    truncated: Option<Truncated>,
+}
+
+fn sorted(known: &mut Known<'_>, counts: &mut Counts) -> Result<Sorted, OpenError> {
+    let mut sorted = Sorted {
+        runs: BTreeMap::new(),
+        appended: Vec::new(),
+        log_start: known.log_start_offset,
+        truncated: None,
+    };
+    for (descriptor, bytes) in std::mem::take(&mut known.entries) {
+        match descriptor.kind {
+            EntryKind::Batch | EntryKind::Carry => {
+                if descriptor.kind == EntryKind::Batch {
+                    sorted.appended.push((descriptor.segment_base, bytes.clone()));
+                }
+                counts.replayed_bytes += to_u64(bytes.len());
+                sorted.runs.entry(descriptor.segment_base).or_default().push((descriptor.position, bytes));
+            }
+            EntryKind::LogStart => {
+                sorted.log_start = sorted.log_start.max(descriptor.offset);
+                if let Some(truncated) = &mut sorted.truncated {
+                    truncated.unfinished = None;
+                }
+            }
+            EntryKind::Truncate => {
+                // Segments have all below it, and it says what is known there.
+                let truncated = Truncated::read(descriptor, &bytes, &known.directory)?;
+                sorted.truncated = Some(truncated);
+                sorted.runs.clear();
+                sorted.appended.clear();
+            }
+            EntryKind::Create | EntryKind::Delete => {}
+        }
+    }
+    Ok(sorted)
+}
 
 /// A segment that files or the journal name.
 #[derive(Clone, Copy)]
@@ -91,6 +137,9 @@ impl<I: Io> Log<I> {
             replayed_below: Cell::new(Offset(0)),
             scanned_end: Cell::new(Offset(0)),
             start_asked: Cell::new(start),
+            bounds: Mutex::new(()),
+            truncating: Cell::new(false),
+            uncut: RefCell::default(),
             writer: Mutex::new(()),
             index_writer: Mutex::new(()),
             due: Cell::new(false),
@@ -108,30 +157,24 @@ impl<I: Io> Log<I> {
         mut known: Known<'_>,
         counts: &mut Counts,
     ) -> Result<Rc<Self>, OpenError> {
+        let Sorted { mut runs, appended, mut log_start, truncated } = sorted(&mut known, counts)?;
+        if let Some(checkpoint) = known.checkpoint {
+            log_start = log_start.max(checkpoint.log_start_offset);
+        }
+        if let Some(Truncated { checkpoint, unfinished }) = &truncated {
+            if let Some(cut) = unfinished {
+                cut_files(&shared.io, &known.directory, cut).await?;
+                known.looked = None;
+            }
+            log_start = log_start.max(checkpoint.log_start_offset);
+        }
+        let cut = truncated.as_ref().map(|truncated| &truncated.checkpoint);
+        let mut known = Known { checkpoint: cut.or(known.checkpoint), ..known };
         let mut looked = known.look(&shared.io).await?;
         let listed = &looked.files;
         let names: Vec<String> = listed.iter().map(|(name, _)| name.clone()).collect();
         let files: BTreeMap<Offset, u64> =
             listed.iter().filter_map(|(name, size)| Some((base_offset_of(name)?, *size))).collect();
-        let mut runs: BTreeMap<Offset, Vec<(u64, Bytes)>> = BTreeMap::new();
-        let mut log_start = known.log_start_offset;
-        let mut appended = Vec::new();
-        for (descriptor, bytes) in std::mem::take(&mut known.entries) {
-            match descriptor.kind {
-                EntryKind::Batch | EntryKind::Carry => {
-                    if descriptor.kind == EntryKind::Batch {
-                        appended.push((descriptor.segment_base, bytes.clone()));
-                    }
-                    counts.replayed_bytes += to_u64(bytes.len());
-                    runs.entry(descriptor.segment_base).or_default().push((descriptor.position, bytes));
-                }
-                EntryKind::LogStart => log_start = log_start.max(descriptor.offset),
-                EntryKind::Create | EntryKind::Delete | EntryKind::Truncate => {}
-            }
-        }
-        if let Some(checkpoint) = known.checkpoint {
-            log_start = log_start.max(checkpoint.log_start_offset);
-        }
         let mut bases: BTreeSet<Offset> = files.keys().chain(runs.keys()).copied().collect();
         if let Some(checkpoint) = known.checkpoint {
             let base = checkpoint.recovery_point.segment_base;
@@ -163,6 +206,8 @@ impl<I: Io> Log<I> {
             let next = bases.range(Offset(base.0.saturating_add(1))..).next().copied();
             let file_bytes = files.get(base).copied();
             let run = runs.remove(base).unwrap_or_default();
+            // What follows a truncation begins with the block that it cut, which may have been written again since.
+            let run = if cut.is_some() { run } else { unsettled(&known, *base, run) };
             let found = Found {
                 base: *base,
                 file_bytes,
@@ -192,7 +237,6 @@ impl<I: Io> Log<I> {
     ) -> Result<(), OpenError> {
         let Found { base, file_bytes, next, .. } = found;
         let last = next.is_none();
-        let runs = unsettled(known, base, runs);
         let interval = self.config.borrow().index_interval_bytes;
         let segment = self.new_segment(base, interval);
         self.state.borrow_mut().segments.push_back(Rc::clone(&segment));

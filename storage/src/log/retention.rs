@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{Either, select};
 
 use super::log::Log;
@@ -127,31 +128,46 @@ impl<I: Io> Log<I> {
     pub async fn advance_log_start(&self, offset: Offset) -> Result<usize, StoreError> {
         self.check_online()?;
         self.remove_leftovers().await?;
-        let mut offsets = self.offsets();
+        let bounds = self.bounds.lock().await;
+        let offsets = self.offsets();
         let offset = offset.min(offsets.high_watermark);
         if offset > offsets.log_start_offset {
             self.start_asked.set(offset.max(self.start_asked.get()));
-            let descriptor = Descriptor {
-                kind: EntryKind::LogStart,
-                key: self.key,
-                incarnation: self.incarnation,
-                segment_base: Offset(0),
-                position: 0,
-                offset,
-                leader_epoch: LeaderEpoch(-1),
-                len: 0,
-                crc: 0,
-            };
-            self.shared.journal.write_through(descriptor).await?;
-            offsets = self.offsets();
-            offsets.log_start_offset = offset.max(offsets.log_start_offset);
-            offsets.last_stable_offset = offsets.last_stable_offset.max(offsets.log_start_offset);
-            offsets.check();
-            self.offsets.set(offsets);
-            self.state.borrow_mut().epochs.truncate_from_start(offset);
-            self.changed.notify(usize::MAX);
+            let descriptor = self.log_start_entry(offset);
+            self.shared.journal.write_through(descriptor, Bytes::new()).await?;
+            self.start_at(offset);
         }
+        drop(bounds);
         self.remove_below_start().await
+    }
+
+    /// Takes a start over that is durable, if the log starts before.
+    pub(super) fn start_at(&self, offset: Offset) {
+        let mut offsets = self.offsets();
+        if offset <= offsets.log_start_offset {
+            return;
+        }
+        offsets.log_start_offset = offset;
+        offsets.last_stable_offset = offsets.last_stable_offset.max(offset);
+        offsets.check();
+        self.offsets.set(offsets);
+        self.state.borrow_mut().epochs.truncate_from_start(offset);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// The entry that says where the log starts.
+    pub(super) fn log_start_entry(&self, offset: Offset) -> Descriptor {
+        Descriptor {
+            kind: EntryKind::LogStart,
+            key: self.key,
+            incarnation: self.incarnation,
+            segment_base: Offset(0),
+            position: 0,
+            offset,
+            leader_epoch: LeaderEpoch(-1),
+            len: 0,
+            crc: 0,
+        }
     }
 
     /// Removes segments that end at or below the log start, once they are sealed; returns how many.

@@ -28,7 +28,7 @@ impl<I: Io> Log<I> {
     /// Begins an empty segment at the log's end, if that is still where it was and the active one is not empty.
     pub(super) fn roll_at(&self, end: Offset) -> bool {
         let empty = self.state.borrow().segments.back().is_none_or(|active| active.size.get() == 0);
-        if empty || self.offsets().log_end_offset != end {
+        if empty || self.truncating.get() || self.offsets().log_end_offset != end {
             return false;
         }
         self.roll(end);

@@ -49,7 +49,7 @@ impl<I: Io> Log<I> {
     }
 
     /// Has a segment know its aborted transactions. Does not wait if it does.
-    async fn load_aborted(&self, segment: &Rc<Segment<I>>) -> Result<(), ReadError> {
+    pub(super) async fn load_aborted(&self, segment: &Rc<Segment<I>>) -> Result<(), ReadError> {
         if segment.aborted.borrow().is_some() {
             return Ok(());
         }
@@ -189,7 +189,10 @@ impl<I: Io> Log<I> {
         let io = &self.shared.io;
         let names = io.list_directory(&self.directory).await?;
         let stems = names.iter().filter_map(|name| name.strip_suffix(producer_snapshot::SUFFIX));
-        let mut offsets: Vec<_> = stems.filter_map(base_offset_of_stem).filter(|at| *at <= offset).collect();
+        // Between one that is older than the first segment and that batches may be missing.
+        let first = self.state.borrow().segments.front().map_or(Offset(0), |segment| segment.base_offset);
+        let counts = |at: &Offset| (first..=offset).contains(at);
+        let mut offsets: Vec<_> = stems.filter_map(base_offset_of_stem).filter(counts).collect();
         offsets.sort_unstable();
         while let Some(at) = offsets.pop() {
             let path = self.directory.join(file_name(at, producer_snapshot::SUFFIX));

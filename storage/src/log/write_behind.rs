@@ -45,7 +45,8 @@ impl<I: Io> Log<I> {
         }
     }
 
-    async fn write_locked(&self, to_end: bool) -> Result<Room, IoError> {
+    /// The same with the writer lock held.
+    pub(super) async fn write_locked(&self, to_end: bool) -> Result<Room, IoError> {
         loop {
             let next = {
                 let state = self.state.borrow();
@@ -56,8 +57,7 @@ impl<I: Io> Log<I> {
             };
             let Some((segment, successor)) = next else { return Ok(Room::Ample) };
             let active = successor.is_none();
-            if active && segment.head.borrow().is_some() && !segment.head_journalled.get() {
-                // Untouched since the start: the file has all of it.
+            if active && segment.is_untouched() {
                 return Ok(Room::Ample);
             }
             let durable = self.durable.get();
@@ -84,7 +84,8 @@ impl<I: Io> Log<I> {
         }
     }
 
-    async fn write_txn_indexes(&self) -> Result<(), IoError> {
+    /// Makes every segment's `.txnindex` say what is known, durably.
+    pub(super) async fn write_txn_indexes(&self) -> Result<(), IoError> {
         let segments: Vec<_> = self.state.borrow().segments.iter().map(Rc::clone).collect();
         for segment in segments {
             self.write_txn_index(&segment).await?;
@@ -209,19 +210,33 @@ impl<I: Io> Log<I> {
     }
 
     fn carry(&self, point: LogPoint) -> Option<oneshot::Receiver<()>> {
+        // A truncation, and appends, may have come in between: what is carried ends with a batch all the same.
+        let point = self.end_of_batch(point.min(self.durable.get()));
         let (segment_base, from, bytes) = {
             let state = self.state.borrow();
             let segment = state.segments.iter().find(|segment| segment.base_offset == point.segment_base)?;
-            let from = segment.written.get();
-            if segment.sealed.get() || from >= point.position {
+            let (from, to) = (segment.written.get(), point.position.min(segment.size.get()));
+            if segment.sealed.get() || segment.is_untouched() || from >= to {
                 return None;
             }
-            let mut bytes = vec![0; to_usize(point.position - from)];
+            let mut bytes = vec![0; to_usize(to - from)];
             copy_pending(&state, segment, from, &mut bytes);
             (segment.base_offset, from, bytes)
         };
         let descriptor = self.carry_descriptor(segment_base, from, &bytes);
         Some(self.shared.journal.push_carried(descriptor, bytes.into()))
+    }
+
+    /// The end of the batch that a point lies within; the point itself between batches.
+    fn end_of_batch(&self, point: LogPoint) -> LogPoint {
+        let state = self.state.borrow();
+        let above = state.cached.partition_point(|cached| cached.point < point);
+        let Some(cached) = above.checked_sub(1).and_then(|index| state.cached.get(index)) else {
+            return point;
+        };
+        let end = cached.point.position + to_u64(cached.bytes.len());
+        let is_within = cached.point.segment_base == point.segment_base && end > point.position;
+        if is_within { LogPoint { position: end, ..point } } else { point }
     }
 
     /// Up to where everything is on stable media in segments: recovery checks from here on. Always at a batch's

@@ -397,6 +397,11 @@ impl<I: Io> Segment<I> {
         *self.head.borrow_mut() = (!head.is_empty()).then_some((from, head));
     }
 
+    /// Whether nothing was appended since the start, or since it was cut: the file has all of `head`.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.head.borrow().is_some() && !self.head_journalled.get()
+    }
+
     /// Bytes `[from, to)`, if `head` has all of them.
     pub(crate) fn of_head(&self, from: u64, to: u64) -> Option<Bytes> {
         let head = self.head.borrow();

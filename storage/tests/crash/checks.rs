@@ -38,17 +38,32 @@ pub(crate) async fn check_log(log: &Log<SimIo>, expected: &mut ExpectedLog) -> R
         return Err(format!("ends at {found_end}, sent up to {}", expected.sent_end()));
     };
     let sent = &expected.sent[..batches];
+    check_size(log, sent)?;
     check_bytes(log, sent, (start, durable)).await?;
     check_timestamps(log, sent, (start, durable)).await?;
     check_epochs(log, sent, (start, found_end))?;
-    check_producers(log, sent, expected.stopped_at)?;
-    check_stable(log, sent)?;
+    let forgotten_below = if expected.is_truncated { start } else { 0 };
+    check_producers(log, sent, (expected.stopped_at, forgotten_below))?;
+    check_stable(log, sent, forgotten_below)?;
     expected.sent.truncate(batches);
     expected.stopped_at = expected.stopped_at.min(batches);
     expected.acknowledged_end = durable.max(expected.acknowledged_end);
     expected.synced_end = durable;
     expected.start = (start, start);
     Ok(())
+}
+
+/// Its segments have its batches from one on, and nothing else.
+fn check_size(log: &Log<SimIo>, sent: &[SentBatch]) -> Result<(), String> {
+    let bytes = usize::try_from(log.size_bytes()).unwrap_or(usize::MAX);
+    let sums = sent.iter().rev().scan(0, |sum, batch| {
+        *sum += batch.stored.len();
+        Some(*sum)
+    });
+    if bytes == 0 || sums.take_while(|sum| *sum <= bytes).last() == Some(bytes) {
+        return Ok(());
+    }
+    Err(format!("{bytes} bytes long, which no run of its last batches is"))
 }
 
 async fn check_bytes(
@@ -156,18 +171,31 @@ struct Window {
 }
 
 /// Each producer's last five batches are known: all that came since the last clean stop, and the last one in any case.
-fn check_producers(log: &Log<SimIo>, sent: &[SentBatch], stopped_at: usize) -> Result<(), String> {
+fn check_producers(
+    log: &Log<SimIo>,
+    sent: &[SentBatch],
+    (stopped_at, forgotten_below): (usize, i64),
+) -> Result<(), String> {
     for (id, Window { epoch, batches }) in windows(sent) {
         if batches.is_empty() {
             continue;
         }
         let found = log
             .producers(|producers| producers.get(id).map(|known| (known.epoch.0, known.batches().to_vec())));
-        let Some((found_epoch, found)) = found else { return Err(format!("producer {id} is forgotten")) };
+        let last = batches.last().map_or(0, |(_, batch)| batch.last_offset.0);
+        let Some((found_epoch, found)) = found else {
+            if last < forgotten_below {
+                continue;
+            }
+            return Err(format!("producer {id} is forgotten"));
+        };
         if found_epoch != epoch {
             return Err(format!("producer {id} has epoch {found_epoch}, wanted {epoch}"));
         }
-        let since = batches.iter().filter(|(index, _)| *index >= stopped_at).count().max(1);
+        let is_needed = |(index, batch): &&(usize, BatchMetadata)| {
+            *index >= stopped_at && batch.last_offset.0 >= forgotten_below
+        };
+        let since = batches.iter().filter(is_needed).count().max(1);
         let wanted: Vec<_> = batches.iter().map(|(_, batch)| *batch).collect();
         if found.len() < since || !wanted.ends_with(&found) {
             return Err(format!("producer {id}: {found:?} known, wanted at least {since} of {wanted:?}"));
@@ -206,15 +234,19 @@ fn windows(sent: &[SentBatch]) -> BTreeMap<ProducerId, Window> {
 }
 
 /// An open transaction holds the last stable offset back. None is closed here: appending takes no markers of those.
-fn check_stable(log: &Log<SimIo>, sent: &[SentBatch]) -> Result<(), String> {
+fn check_stable(log: &Log<SimIo>, sent: &[SentBatch], forgotten_below: i64) -> Result<(), String> {
     let offsets = log.offsets();
-    let open = sent.iter().find(|batch| {
+    let open = |batch: &&SentBatch| {
         let attributes = batch.header().attributes();
         attributes.is_transactional() && !attributes.is_control()
-    });
-    let open = open.map_or(offsets.high_watermark, |batch| Offset(batch.base_offset));
-    let wanted = open.min(offsets.high_watermark).max(offsets.log_start_offset);
-    if offsets.last_stable_offset != wanted {
+    };
+    let stable = |first: Option<&SentBatch>| {
+        let first = first.map_or(offsets.high_watermark, |batch| Offset(batch.base_offset));
+        first.min(offsets.high_watermark).max(offsets.log_start_offset)
+    };
+    let wanted = stable(sent.iter().find(open));
+    let without_forgotten = stable(sent.iter().filter(|batch| batch.end > forgotten_below).find(open));
+    if ![wanted, without_forgotten].contains(&offsets.last_stable_offset) {
         return Err(format!("{offsets:?}, wanted {wanted} to be stable"));
     }
     Ok(())

@@ -17,6 +17,7 @@ mod relaxed;
 mod rolled;
 mod rot;
 mod shards;
+mod truncation;
 mod wide;
 mod workload;
 

@@ -29,11 +29,11 @@ fn given(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// One world and its lives; a failure names the seed.
-fn lives(seed: u64, durability: Durability) {
+/// One world and its lives, `expected` of it what is chosen and not drawn; a failure names the seed.
+fn lives(seed: u64, expected: Expected) {
     let mut random = Random::new(seed);
     let mut world = SimWorld::new(seed);
-    let mut expected = Expected { directories: 1 + random.index(2), durability, ..Expected::default() };
+    let mut expected = Expected { directories: 1 + random.index(2), ..expected };
     let mut is_cut = false;
     for number in 0..LIVES {
         let life = Life { seed, number, batches: 12, close: random.one_in(4) };
@@ -67,7 +67,7 @@ fn lives(seed: u64, durability: Durability) {
 fn relaxed_durability_loses_to_a_power_cut_the_end_of_what_was_not_synced_and_nothing_else() {
     let before = cuts::so_far();
     for seed in 0..LIVES_RELAXED {
-        lives(seed, Durability::Relaxed);
+        lives(seed, Expected { durability: Durability::Relaxed, ..Expected::default() });
     }
     cuts::tell(cuts::so_far() - before);
 }
@@ -83,16 +83,16 @@ impl Drop for Running<'_> {
     }
 }
 
-#[test]
-fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
+/// Worlds of one kind, until the power was cut as often as is wanted.
+fn explore(kind: &Expected) {
     let wanted = given("CUTS").unwrap_or(CUTS_USUAL);
     let next = AtomicU64::new(given("SEED").unwrap_or(0));
     let (total, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-    let explore = || {
+    let explore = |kind: Expected| {
         let _running = Running(&failed);
         while total.load(Ordering::Relaxed) < wanted && !failed.load(Ordering::Relaxed) {
             let (seed, before) = (next.fetch_add(1, Ordering::Relaxed), cuts::so_far());
-            lives(seed, Durability::Strict);
+            lives(seed, kind.clone());
             let made = cuts::so_far() - before;
             let total = total.fetch_add(made, Ordering::Relaxed) + made;
             if total / CUTS_TOLD > (total - made) / CUTS_TOLD {
@@ -102,8 +102,19 @@ fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
     };
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(explore);
+            let kind = kind.clone();
+            scope.spawn(|| explore(kind));
         }
     });
     cuts::tell(total.load(Ordering::Relaxed));
+}
+
+#[test]
+fn many_lives_in_a_row_each_cut_somewhere_lose_nothing() {
+    explore(&Expected::default());
+}
+
+#[test]
+fn what_was_truncated_does_not_come_back_and_what_was_appended_since_stays() {
+    explore(&Expected { truncates: true, ..Expected::default() });
 }

@@ -76,6 +76,8 @@ pub(crate) struct ExpectedLog {
     pub(crate) seen_end: i64,
     /// End of what was on stable media when it was last opened or stopped.
     pub(crate) synced_end: i64,
+    /// Whether it was truncated: what its producers wrote below its start may be forgotten then, as in Kafka.
+    pub(crate) is_truncated: bool,
     /// The log start that was answered, and the one that was asked for.
     pub(crate) start: (i64, i64),
     /// Batches there were when a clean stop last began: of those before, each producer's last one alone stays known.
@@ -91,6 +93,7 @@ impl ExpectedLog {
             acknowledged_end: 0,
             seen_end: 0,
             synced_end: 0,
+            is_truncated: false,
             start: (0, 0),
             stopped_at: 0,
         }
@@ -113,11 +116,14 @@ pub(crate) struct Expected {
     pub(crate) directories: usize,
     /// When records are acknowledged.
     pub(crate) durability: Durability,
+    /// Whether logs are truncated now and then.
+    pub(crate) truncates: bool,
 }
 
 impl Default for Expected {
     fn default() -> Self {
-        Self { logs: BTreeMap::new(), opens: 0, directories: 1, durability: Durability::Strict }
+        let durability = Durability::Strict;
+        Self { logs: BTreeMap::new(), opens: 0, directories: 1, durability, truncates: false }
     }
 }
 

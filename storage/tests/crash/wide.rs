@@ -101,6 +101,8 @@ struct Client {
     expected: Shared,
     random: Random,
     leader_epoch: i32,
+    /// Whether its log is a follower's now and then.
+    truncates: bool,
 }
 
 impl Client {
@@ -115,7 +117,8 @@ impl Client {
         let random = Random::new(life.seed << 20 ^ which << 4 ^ u64::from(life.number.unsigned_abs()));
         let (io, expected) = (io.clone(), Rc::clone(expected));
         let leader_epoch = life.number * EPOCHS_A_LIFE;
-        Ok(Self { io, log, key, expected, random, leader_epoch })
+        let truncates = expected.borrow().truncates;
+        Ok(Self { io, log, key, expected, random, leader_epoch, truncates })
     }
 
     async fn work(&mut self, actions: usize) -> Result<(), String> {
@@ -126,6 +129,9 @@ impl Client {
     }
 
     async fn act(&mut self) -> Result<(), String> {
+        if self.truncates && self.random.one_in(16) {
+            return self.truncate().await;
+        }
         match self.random.below(40) {
             0..14 => self.append().await,
             14..17 => {
@@ -295,6 +301,38 @@ impl Client {
         Ok(())
     }
 
+    /// The end goes, as a follower's does whose leader has another one. The batch that holds the offset goes whole, unless
+    /// the log starts in it.
+    async fn truncate(&mut self) -> Result<(), String> {
+        let offsets = self.log.offsets();
+        let start = offsets.log_start_offset.0;
+        let span = (offsets.log_end_offset.0 - start + 1).unsigned_abs();
+        let near = if self.random.one_in(2) { span } else { span.min(4) };
+        let to = offsets.log_end_offset.0 - self.random.below(near).cast_signed();
+        let (kept, end) = self.model(|log| {
+            let stays = |batch: &&SentBatch| batch.end <= to || batch.base_offset < start;
+            let kept = log.sent.iter().take_while(stays).count();
+            let end = kept.checked_sub(1).map_or(0, |last| log.sent[last].end);
+            // From now on it may be there or not; what is known of producers comes from what is left.
+            log.acknowledged_end = log.acknowledged_end.min(end);
+            log.seen_end = log.seen_end.min(end);
+            log.synced_end = log.synced_end.min(end);
+            log.stopped_at = log.sent.len();
+            log.is_truncated = true;
+            (kept, end)
+        });
+        let ends = self.log.truncate(Offset(to)).await.map_err(|error| format!("truncate: {error}"))?;
+        if ends.0 != end.max(start) {
+            return Err(format!("truncated to {to}: ends at {ends}, wanted {end}"));
+        }
+        self.model(|log| {
+            log.sent.truncate(kept);
+            log.stopped_at = kept;
+            log.acknowledged_end = end;
+        });
+        Ok(())
+    }
+
     /// Retention by time or size.
     async fn retain(&mut self) -> Result<(), String> {
         let config = self.log.config();
@@ -341,6 +379,6 @@ fn nth_last(log: &ExpectedLog, producer: i64, back: usize) -> Option<SentBatch> 
     let mut own = own.peekable();
     let epoch = own.peek()?.1.header().producer_epoch();
     let (index, batch) = own.nth(back)?;
-    let is_known = back == 0 || index >= log.stopped_at;
+    let is_known = (back == 0 || index >= log.stopped_at) && (!log.is_truncated || batch.end > log.start.1);
     (is_known && batch.header().producer_epoch() == epoch).then(|| batch.clone())
 }

@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use futures::FutureExt;
 use ringmain_storage::config::LogConfig;
+use ringmain_storage::log::LogOffsets;
 use ringmain_storage::types::{Offset, PartitionIndex, PartitionKey, TopicId};
 
 use super::{check, key, open, produce, run};
@@ -85,5 +87,25 @@ fn a_log_that_was_only_begun_has_nothing_of_one_that_had_its_name() {
         assert_eq!(log.offsets().log_start_offset, Offset(0));
         produce(&log, 0, 5, 100).await;
         store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_log_start_whose_asker_went_away_bounds_a_truncation() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    let at = path.clone();
+    run(async move || {
+        let (store, _) = open(&at).await;
+        let log = store.create_log(key(0), "t", LogConfig::default()).await.unwrap();
+        produce(&log, 0, 40, 1000).await;
+        log.advance_log_start(Offset(1)).await.unwrap();
+        assert!(log.advance_log_start(Offset(30)).now_or_never().is_none(), "it waits for the journal");
+        assert_eq!(log.truncate(Offset(20)).await.unwrap(), Offset(30));
+        assert_eq!(log.offsets(), LogOffsets::all_at(Offset(30)));
+    });
+    run(async move || {
+        let (store, _) = open(&path).await;
+        assert_eq!(store.log(key(0)).unwrap().offsets(), LogOffsets::all_at(Offset(30)));
     });
 }

@@ -149,6 +149,10 @@ fn small_config(dir: &Path) -> StoreConfig {
 const TRANSACTIONAL: i32 = 4;
 const TRANSACTIONAL_END: i64 = 26;
 
+/// The partition of small directories whose end is cut off and written anew.
+const TRUNCATED: i32 = 5;
+const TRUNCATED_TO: Offset = Offset(40);
+
 fn small_marker(number: i64) -> BytesMut {
     let (key, value) = Marker { is_abort: number % 6 == 2, coordinator_epoch: 4 }.write();
     let (producer_id, producer_epoch) = (ProducerId(2000), ProducerEpoch(0));
@@ -198,7 +202,7 @@ pub(crate) fn make_small(dir: &Path) {
         let config = LogConfig { segment_bytes: 6 << 10, index_interval_bytes: 1024, ..log_config() };
         let mut logs = Vec::new();
         logs.push(store.create_log(key(TRANSACTIONAL), "kept", config.clone()).await.unwrap());
-        for partition in 0..3 {
+        for partition in [TRUNCATED, 0, 1, 2] {
             logs.push(store.create_log(key(partition), "kept", config.clone()).await.unwrap());
         }
         for number in 0..48 {
@@ -221,7 +225,8 @@ pub(crate) fn make_small(dir: &Path) {
                 let gone = logs.pop().unwrap();
                 store.delete_log(gone.key()).await.unwrap();
                 logs.push(store.create_log(key(3), "kept", config.clone()).await.unwrap());
-                logs[1].advance_log_start(Offset(7)).await.unwrap();
+                logs[2].advance_log_start(Offset(7)).await.unwrap();
+                logs[1].truncate(TRUNCATED_TO).await.unwrap();
             }
         }
     });
@@ -237,10 +242,10 @@ pub(crate) fn check_small(dir: &Path) -> u64 {
         let (store, _) = LogManager::open(RealIo::new().unwrap(), small_config(&dir)).await.unwrap();
         assert!(store.log(key(2)).is_none(), "it was deleted");
         for (partition, start, end) in
-            [(0, 7, 48), (1, 0, 6), (3, 0, 1), (TRANSACTIONAL, 0, TRANSACTIONAL_END)]
+            [(0, 7, 48), (1, 0, 6), (3, 0, 1), (TRANSACTIONAL, 0, TRANSACTIONAL_END), (TRUNCATED, 0, 41)]
         {
             let log = store.log(key(partition));
-            if log.is_none() && partition == TRANSACTIONAL {
+            if log.is_none() && partition >= TRANSACTIONAL {
                 // An older version.
                 continue;
             }
