@@ -39,7 +39,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "transaction.state.log.min.isr",
-        Kind::Short(1, 32767),
+        Kind::Int(1, INT_MAX),
         Some("2"),
         "In-sync replicas that __transaction_state needs, when it is made. Not set: two, or one if it has one replica.",
     ),
