@@ -1,6 +1,6 @@
 //! What starts after a kill do with what only the journal has: little of a log is journalled again, more is written.
 
-#![expect(clippy::disallowed_types, reason = "the test makes files from outside")]
+#![expect(clippy::disallowed_methods, reason = "the test makes files from outside")]
 
 use std::fs;
 use std::path::Path;
